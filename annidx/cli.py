@@ -1,0 +1,92 @@
+"""The command line: the parser, and one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from annidx import __version__
+from annidx.commands.common import add_common_options, shown_text
+from annidx.errors import AnnidxError
+
+VERBS = ("build", "roots", "query", "has", "pairs", "groups", "status", "verify", "demo")
+INTERRUPTED = 130
+
+_EPILOG = """\
+examples:
+  annidx build ~/Photos                  make an index, or bring it up to date
+  annidx pairs                           all pairs of near-duplicates, nearest first
+  annidx groups --metric signature       the same put together, by another metric
+  annidx query new.jpg -k 5              the five nearest pictures of a file
+  annidx has *.jpg && echo "all there"   do I have these already?
+
+exit codes:
+  0 ok (nothing found included)   1 failed   2 usage   3 done, but some pictures are unreadable
+  10 no index   11 locked by another build   12 index damaged   13 made by a newer annidx
+  14 refused to publish   20 not found (has)   130 interrupted
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser with all verbs."""
+    common = argparse.ArgumentParser(add_help=False)
+    add_common_options(common)
+    parser = argparse.ArgumentParser(
+        prog="annidx",
+        description="Find near-duplicate pictures in photo archives.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        parents=[common],
+    )
+    parser.add_argument("--version", action="version", version=f"annidx {__version__}")
+    parser.set_defaults(index=None, json=False, quiet=False, verbose=False)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name in VERBS:
+        module = importlib.import_module(f"annidx.commands.{name}")
+        verb = verbs.add_parser(
+            name,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            parents=[common],
+        )
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return its exit code."""
+    args = make_parser().parse_args(arguments)
+    level = logging.INFO if args.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="annidx: %(message)s")
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except AnnidxError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        # A second Ctrl-C must not interrupt the last words.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return _complain("interrupted; the index is as it was before", INTERRUPTED)
+    except BrokenPipeError:
+        # `annidx pairs | head`: whoever read us has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", 1)
+    return code
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"annidx: {shown_text(message)}\n")
+    return code

@@ -1,0 +1,1 @@
+"""One file a verb: options in, API call, printed result."""

@@ -1,0 +1,172 @@
+"""``annidx build``: bring the index up to date."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+from annidx.commands.common import (
+    SOME_UNREADABLE,
+    index_path,
+    plural,
+    print_json,
+    print_summary,
+    warn,
+)
+from annidx.model import BuildReport, Progress
+
+HELP = "bring the index up to date"
+DESCRIPTION = """\
+Walk the roots, extract descriptors of what is new or changed, make graphs and publish a new
+snapshot. ROOTs are added to those that the index knows; without ROOT all known ones are brought
+up to date. Nothing is decoded and nothing published when nothing changed."""
+EPILOG = """\
+Left out are hidden files and folders, thumbnails and catalogues of derivatives (@eaDir,
+*.photoslibrary, *.lrdata, ...), symbolic links, second names of one file, and other indexes.
+
+examples:
+  annidx build ~/Photos /mnt/scans
+  annidx build --exclude 'screenshots/*' --exclude '*.gif'
+  annidx build --quiet            from cron: silent unless something is wrong"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument("roots", nargs="*", metavar="ROOT", help="a folder of pictures")
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        metavar="GLOB",
+        help="leave out names or paths below the root; remembered; '' forgets them all",
+    )
+    parser.add_argument(
+        "--graphs",
+        metavar="METRICS",
+        help="also make graphs for these metrics, with commas; remembered",
+    )
+    parser.add_argument("--workers", type=_positive, metavar="N", help="worker processes")
+    parser.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="S", help="for one picture (default 60)"
+    )
+    parser.add_argument(
+        "--lock-wait", type=_seconds, default=0.0, metavar="S", help="wait for another build to end"
+    )
+    parser.add_argument("--rebuild", action="store_true", help="extract everything anew")
+    parser.add_argument("--rebuild-graphs", action="store_true", help="make all graphs anew")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    import annidx  # noqa: PLC0415 - heavy from here on
+
+    options = annidx.Options(
+        exclude=args.exclude,
+        graph_metrics=args.graphs.split(",") if args.graphs else None,
+        workers=args.workers,
+        timeout_s=args.timeout or 60.0,
+        lock_wait_s=args.lock_wait,
+        rebuild=args.rebuild,
+        rebuild_graphs=args.rebuild_graphs,
+    )
+    with Meter(args) as meter:
+        report = annidx.build(args.roots, index=index_path(args), options=options, progress=meter)
+    for warning in report.warnings:
+        warn(warning)
+    print_summary(args, summary(report), sentence(report))
+    return SOME_UNREADABLE if report.failed else 0
+
+
+def summary(report: BuildReport) -> dict[str, Any]:
+    """Return the JSON summary of a build."""
+    return {**asdict(report), "seconds": round(report.seconds, 3)}
+
+
+def sentence(report: BuildReport) -> str:
+    """Return what a build did, for people."""
+    changes = f"{report.added:,} added, {report.removed:,} removed"
+    if report.images == 0:
+        first = "no pictures found"
+    else:
+        first = plural(report.images, "picture") + " in the index"
+    state = f"snapshot {report.snapshot}" if report.published else "nothing changed"
+    text = f"{first}: {changes}, {report.failed:,} unreadable; {state} ({report.seconds:.1f} s)"
+    if report.failed:
+        text += "\nannidx status --failed names the unreadable ones"
+    left = {reason: count for reason, count in report.left_out.items() if count}
+    if left:
+        text += "\nleft out: " + ", ".join(f"{count:,} {reason}" for reason, count in left.items())
+    return text
+
+
+class Meter:
+    """Shows progress: a bar on a terminal, status lines with --json, else nothing."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._json = args.json
+        self._shows_bar = sys.stderr.isatty() and not args.quiet and not args.json
+        self._bar: Any = None
+        self._last = time.monotonic()
+        self._started = self._last
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take the state of the build."""
+        if self._shows_bar:
+            self._draw(progress)
+        elif self._json and time.monotonic() - self._last >= 0.5:
+            self._last = time.monotonic()
+            print_json(self._status(progress))
+
+    def _draw(self, progress: Progress) -> None:
+        if self._bar is None:
+            from tqdm import tqdm  # noqa: PLC0415 - 84 ms that only a terminal needs
+
+            self._bar = tqdm(total=progress.bytes_found, unit="B", unit_scale=True, leave=False)
+        failed = f", {progress.failed} unreadable" if progress.failed else ""
+        if progress.stage == "extract":
+            self._bar.set_description(
+                f"{progress.done:,}/{progress.found:,} files{failed}", refresh=False
+            )
+        else:
+            self._bar.set_description(f"{progress.stage} ...")
+        self._bar.update(progress.bytes_done - self._bar.n)
+
+    def _status(self, progress: Progress) -> dict[str, Any]:
+        share = progress.bytes_done / progress.bytes_found if progress.bytes_found else 1.0
+        spent = time.monotonic() - self._started
+        return {
+            "message_type": "status",
+            "stage": progress.stage,
+            "percent_done": round(share, 4),
+            "seconds_remaining": round(spent * (1 - share) / share, 1) if share else None,
+            "files_done": progress.done,
+            "total_files": progress.found,
+            "bytes_done": progress.bytes_done,
+            "total_bytes": progress.bytes_found,
+            "errors": progress.failed,
+        }
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        message = f"{text}: expected 1 or more"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e9:
+        message = f"{text}: expected seconds, 0 or more"
+        raise argparse.ArgumentTypeError(message)
+    return value

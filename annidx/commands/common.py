@@ -1,0 +1,232 @@
+"""What the verbs share: options, JSON lines, readable paths, the closing line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS
+from annidx.model import Answer, Match, path_fields
+from annidx.place import default_index
+
+if TYPE_CHECKING:
+    from annidx.index import Index
+
+SOME_UNREADABLE = 3
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every verb has, before or after its name."""
+    unset: Any = argparse.SUPPRESS
+    options = parser.add_argument_group("common options")
+    options.add_argument(
+        "--index",
+        metavar="DIR",
+        default=unset,
+        help="the index directory (default: $ANNIDX_INDEX, else annidx/default in $XDG_DATA_HOME)",
+    )
+    options.add_argument(
+        "--json", action="store_true", default=unset, help="one JSON object a line on stdout"
+    )
+    options.add_argument(
+        "--quiet", action="store_true", default=unset, help="results and errors only"
+    )
+    options.add_argument("--verbose", action="store_true", default=unset, help="say more on stderr")
+
+
+def add_search_options(parser: argparse.ArgumentParser, *, k: bool) -> None:
+    """Add the options of a search."""
+    defaults = ", ".join(f"{each.name} {each.cutoff:g}" for each in DESCRIPTORS.values())
+    parser.add_argument(
+        "--metric",
+        default=DEFAULT_METRIC,
+        metavar="NAME",
+        help=f"{' or '.join(DESCRIPTORS)} (default {DEFAULT_METRIC})",
+    )
+    parser.add_argument(
+        "--cutoff",
+        type=float,
+        metavar="D",
+        help=f"inclusive distance limit (defaults: {defaults})",
+    )
+    if k:
+        parser.add_argument(
+            "-k", type=int, default=10, metavar="N", help="at most N pictures a query (default 10)"
+        )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="compare with every picture: no graph, no pruning; slow, the ground truth",
+    )
+
+
+def add_max_pairs(parser: argparse.ArgumentParser) -> None:
+    """Add the limit of a search over the whole set."""
+    parser.add_argument(
+        "--max-pairs",
+        type=int,
+        default=10_000_000,
+        metavar="N",
+        help="refuse when an estimate says that there are more pairs (default 10 million)",
+    )
+
+
+def index_path(args: argparse.Namespace) -> Path:
+    """Return the index directory that the options name."""
+    return default_index() if args.index is None else Path(args.index).expanduser()
+
+
+def search_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that :func:`add_search_options` added, for a call of the API."""
+    return {"cutoff": args.cutoff, "metric": args.metric, "exact": args.exact}
+
+
+def open_index(args: argparse.Namespace) -> Index:
+    """Open the index that the options name."""
+    import annidx  # noqa: PLC0415 - heavy from here on
+
+    return annidx.open(index_path(args))
+
+
+def print_json(fields: Mapping[str, Any]) -> None:
+    """Print one JSON line."""
+    print(json.dumps(fields, ensure_ascii=False))
+
+
+def print_summary(args: argparse.Namespace, fields: Mapping[str, Any], sentence: str) -> None:
+    """End a verb: a JSON summary, or a sentence unless --quiet."""
+    if args.json:
+        print_json({"message_type": "summary", **fields})
+    elif not args.quiet:
+        print(sentence)
+
+
+def warn(message: str) -> None:
+    """Print one warning to stderr."""
+    sys.stderr.write(f"annidx: warning: {shown_text(message)}\n")
+
+
+def shown(raw: bytes) -> str:
+    """Return a path for people: what is not UTF-8 or not printable is escaped.
+
+    Examples
+    --------
+    >>> shown(b"a\\nb.jpg")
+    'a\\\\nb.jpg'
+    """
+    return shown_text(raw.decode(errors="surrogateescape"))
+
+
+def shown_text(text: str) -> str:
+    """Escape what a terminal should not get: control characters, lone surrogates."""
+    return "".join(
+        character if character.isprintable() else _escaped(character) for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
+
+
+class Paths:
+    """Shows paths relative to what all roots have in common.
+
+    Parameters
+    ----------
+    index : Index
+    """
+
+    def __init__(self, index: Index) -> None:
+        roots = [root.path for root in index.manifest.roots]
+        common = os.path.commonpath(roots) if roots else b"/"
+        self.base = b"" if common == b"/" else common + b"/"
+
+    def __call__(self, raw: bytes) -> str:
+        return shown(raw[len(self.base) :] if raw.startswith(self.base) else raw)
+
+
+def distance_text(distance: float) -> str:
+    """Return a distance in eight columns, three digits behind the point when it is small."""
+    return f"{distance:8.1f}" if distance >= 2 else f"{distance:8.3f}"
+
+
+def match_fields(match: Match) -> dict[str, Any]:
+    """Return the JSON fields of a match."""
+    return {
+        **path_fields("path", match.raw_path),
+        "distance": match.distance,
+        "metric": match.metric,
+        "kind": match.kind,
+        "transform": match.transform,
+        "image_id": match.image_id,
+        "width": match.width,
+        "height": match.height,
+        "size": match.size,
+        "format": match.format,
+        "low_information": match.low_information,
+    }
+
+
+def answer_fields(answers: Iterable[Answer], count: int, started: float) -> dict[str, Any]:
+    """Return the summary fields of a search that gave one or more answers."""
+    given = list(answers)
+    if not given:
+        return {"complete": True, "exact": True, "engine": "exact", "recall": None, "count": count}
+    by_graph = [each for each in given if each.engine == "graph"]
+    first = (by_graph or given)[0]
+    return {
+        "complete": all(each.complete for each in given),
+        "exact": not by_graph,
+        "engine": first.engine,
+        "recall": first.recall,
+        "count": count,
+        "metric": first.metric,
+        "cutoff": first.cutoff,
+        "k": first.k,
+        "snapshot": first.snapshot,
+        "seconds": round(time.monotonic() - started, 4),
+    }
+
+
+def answer_sentence(fields: Mapping[str, Any]) -> str:
+    """Return how an answer came about, in brackets."""
+    if fields["exact"]:
+        engine = "exact engine"
+    elif fields["recall"] is None:
+        engine = "graph engine"
+    else:
+        engine = f"graph engine, recall {fields['recall']:.4f}"
+    complete = "complete" if fields["complete"] else f"cut short by -k {fields.get('k')}"
+    return f"({fields.get('metric', '')}, {engine}, {complete}, {fields.get('seconds', 0):.2f} s)"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> plural(1, "pair"), plural(1200, "pair")
+    ('1 pair', '1,200 pairs')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def bytes_text(size: float) -> str:
+    """Return bytes for people.
+
+    Examples
+    --------
+    >>> bytes_text(999), bytes_text(1_250_000)
+    ('999 B', '1.2 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

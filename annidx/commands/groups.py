@@ -1,0 +1,83 @@
+"""``annidx groups``: near-duplicates put together."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from annidx.commands.common import (
+    Paths,
+    add_max_pairs,
+    add_search_options,
+    answer_fields,
+    answer_sentence,
+    bytes_text,
+    distance_text,
+    open_index,
+    plural,
+    print_json,
+    print_summary,
+    search_options,
+)
+from annidx.model import Group, path_fields
+
+HELP = "groups of near-duplicates"
+DESCRIPTION = """\
+Put pictures together that a chain of pairs within the cutoff connects (linkage: connected), the
+largest group first. A group states its diameter: the largest distance of two members, which may
+exceed the cutoff. Pictures of nearly one flat colour join only byte-identical ones."""
+EPILOG = """\
+examples:
+  annidx groups
+  annidx groups --metric signature --cutoff 0.2
+  annidx groups --json | jq .paths"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    add_search_options(parser, k=False)
+    add_max_pairs(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    started = time.monotonic()
+    index = open_index(args)
+    found = index.groups(**search_options(args), max_pairs=args.max_pairs)
+    paths = Paths(index)
+    for group in found:
+        if args.json:
+            print_json(_fields(group))
+            continue
+        spread = f"diameter {distance_text(group.diameter).strip()}"
+        freed = f"{bytes_text(group.freed_bytes)} could be freed"
+        print(f"group {group.number}: {len(group.raw_paths)} pictures, {spread}, {freed}")
+        for path in group.raw_paths:
+            print(f"  {paths(path)}")
+    grouped = sum(len(group.raw_paths) for group in found)
+    fields = answer_fields([found.answer], len(found), started)
+    fields |= {"pictures": grouped, "low_information": found.low_information}
+    sentence = f"{plural(len(found), 'group')} of {plural(grouped, 'picture')} within "
+    sentence += f"{fields['cutoff']:g} {answer_sentence(fields)}"
+    if found.low_information:
+        sentence += f"\n{plural(found.low_information, 'picture')} of nearly one flat colour set "
+        sentence += "aside: being near says nothing about them"
+    print_summary(args, fields, sentence)
+    return 0
+
+
+def _fields(group: Group) -> dict[str, object]:
+    named = [path_fields("path", path) for path in group.raw_paths]
+    fields: dict[str, object] = {
+        "group": group.number,
+        "linkage": group.linkage,
+        "paths": [each["path"] for each in named],
+        "size": len(named),
+        "diameter": group.diameter,
+        "weakest": group.weakest,
+        "freed_bytes": group.freed_bytes,
+        "metric": group.metric,
+    }
+    if any("path_base64" in each for each in named):
+        fields["paths_base64"] = [each.get("path_base64") for each in named]
+    return fields

@@ -1,0 +1,75 @@
+"""``annidx has``: do I have this picture?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+from annidx.commands.common import (
+    Paths,
+    add_search_options,
+    answer_fields,
+    answer_sentence,
+    distance_text,
+    match_fields,
+    open_index,
+    plural,
+    print_json,
+    print_summary,
+    search_options,
+    shown,
+)
+from annidx.commands.query import exit_code, file_names, read_files
+from annidx.model import path_fields
+
+HELP = "do I have this picture? exit 0 found, 20 not"
+DESCRIPTION = """\
+Tell for each FILE whether the archive has it within the cutoff, and print the nearest picture
+either way. Exit code 0: all are there; 20: at least one is not."""
+EPILOG = """\
+examples:
+  annidx has card/DSC_0042.JPG || cp card/DSC_0042.JPG ~/Photos/inbox/
+  annidx has --metric signature --cutoff 0.2 upload.jpg"""
+
+NOT_FOUND = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="a picture; - reads names on stdin"
+    )
+    parser.add_argument(
+        "-0", dest="null", action="store_true", help="names on stdin end with a NUL byte"
+    )
+    add_search_options(parser, k=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    started = time.monotonic()
+    names = file_names(args)
+    index = open_index(args)
+    records, failed = read_files(names)
+    answers = [index.has(record, **search_options(args)) for record in records]
+    paths = Paths(index)
+    for matches in answers:
+        query = os.fsencode(matches.query)
+        near = matches.nearest
+        if args.json:
+            fields = match_fields(near) if near else {"path": None, "distance": None}
+            print_json({**path_fields("query", query), "found": bool(matches), **fields})
+            continue
+        word = "found" if matches else "not found"
+        print(f"{word}: {shown(query)}")
+        if near:
+            print(f"{distance_text(near.distance)}  {near.kind:11}  {paths(near.raw_path)}")
+    found = sum(bool(matches) for matches in answers)
+    fields = answer_fields((matches.answer for matches in answers), found, started)
+    fields |= {"queries": len(records), "failed": failed}
+    sentence = f"{found:,} of {plural(len(records), 'picture')} found within "
+    print_summary(args, fields, sentence + f"{fields.get('cutoff', 0):g} {answer_sentence(fields)}")
+    if failed:
+        return exit_code(failed, len(records))
+    return 0 if found == len(records) else NOT_FOUND

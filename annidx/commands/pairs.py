@@ -1,0 +1,68 @@
+"""``annidx pairs``: all pairs within the cutoff, nearest first."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from annidx.commands.common import (
+    Paths,
+    add_max_pairs,
+    add_search_options,
+    answer_fields,
+    answer_sentence,
+    distance_text,
+    open_index,
+    plural,
+    print_json,
+    print_summary,
+    search_options,
+)
+from annidx.model import path_fields
+
+HELP = "all pairs of near-duplicates, nearest first"
+DESCRIPTION = """\
+Print every pair of pictures within the cutoff, nearest first. The whole set is joined by the exact
+engine: no pair is missed."""
+EPILOG = """\
+examples:
+  annidx pairs
+  annidx pairs --cutoff 100 --json
+  annidx pairs --metric signature | less"""
+
+_ALIGNED = 2000
+"""So many pairs are held back to align their columns; beyond, lines come as they are."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    add_search_options(parser, k=False)
+    add_max_pairs(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    started = time.monotonic()
+    index = open_index(args)
+    found = index.find_pairs(**search_options(args), max_pairs=args.max_pairs)
+    paths = Paths(index)
+    width = max((len(paths(pair.raw_a)) for pair in found[:_ALIGNED]), default=0)
+    for pair in found:
+        if args.json:
+            names = {**path_fields("a", pair.raw_a), **path_fields("b", pair.raw_b)}
+            print_json(
+                {
+                    **names,
+                    "distance": pair.distance,
+                    "metric": pair.metric,
+                    "kind": pair.kind,
+                    "low_information": pair.low_information,
+                }
+            )
+        else:
+            start = f"{distance_text(pair.distance)}  {pair.kind:11}"
+            print(f"{start}  {paths(pair.raw_a):{width}}  {paths(pair.raw_b)}")
+    fields = answer_fields([found.answer], len(found), started)
+    sentence = f"{plural(len(found), 'pair')} of {plural(len(index), 'picture')} within "
+    print_summary(args, fields, sentence + f"{fields['cutoff']:g} {answer_sentence(fields)}")
+    return 0

@@ -1,0 +1,146 @@
+"""``annidx query``: the neighbours of some files, or of every picture."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from annidx.commands.common import (
+    SOME_UNREADABLE,
+    Paths,
+    add_search_options,
+    answer_fields,
+    answer_sentence,
+    distance_text,
+    match_fields,
+    open_index,
+    plural,
+    print_json,
+    print_summary,
+    search_options,
+    shown,
+    warn,
+)
+from annidx.errors import PictureUnreadable, UsageError
+from annidx.model import Matches, Record, path_fields
+from annidx.native import quiet_stderr
+
+if TYPE_CHECKING:
+    from annidx.index import Index
+
+HELP = "the nearest pictures of files, or of every picture (--all)"
+DESCRIPTION = """\
+Print the k nearest pictures within the cutoff for each FILE, nearest first. A FILE need not be in
+the archive; one that is there is not its own neighbour. Single files and lists are answered by
+the graph and re-ranked by exact distances; --all is answered by the exact engine."""
+EPILOG = """\
+examples:
+  annidx query new.jpg
+  annidx query --metric signature -k 3 *.jpg
+  find inbox -name '*.jpg' -print0 | annidx query -0
+  annidx query --all -k 1 --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="a picture; - reads names on stdin"
+    )
+    parser.add_argument("--all", action="store_true", help="every picture of the archive")
+    parser.add_argument(
+        "-0", dest="null", action="store_true", help="names on stdin end with a NUL byte"
+    )
+    add_search_options(parser, k=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    started = time.monotonic()
+    names = None if args.all else file_names(args)
+    if args.all and (args.files or args.null):
+        message = "give either --all or FILEs, not both"
+        raise UsageError(message)
+    index = open_index(args)
+    options = {"k": args.k, **search_options(args)}
+    if names is None:
+        found: Iterable[Matches] = index.neighbours(**options)
+        asked, failed = len(index), 0
+    else:
+        records, failed = read_files(names)
+        found = index.query_many(records, **options)
+        asked = len(records)
+    count = print_matches(args, index, found, asked)
+    fields = answer_fields((matches.answer for matches in found), count, started)
+    fields |= {"queries": asked, "failed": failed}
+    sentence = f"{plural(count, 'neighbour')} of {plural(asked, 'picture')} within "
+    sentence += f"{fields.get('cutoff', 0):g} {answer_sentence(fields)}"
+    print_summary(args, fields, sentence)
+    return exit_code(failed, asked)
+
+
+def file_names(args: argparse.Namespace) -> list[str]:
+    """Return the files that are asked about, those listed on stdin included."""
+    names = [name for name in args.files if name != "-"]
+    if "-" in args.files or args.null:
+        separator = b"\0" if args.null else b"\n"
+        listed = sys.stdin.buffer.read().split(separator)
+        names += [os.fsdecode(name) for name in listed if name]
+    elif not names:
+        message = "name at least one FILE, or - to read a list on stdin, or --all"
+        raise UsageError(message)
+    return names
+
+
+def read_files(names: Iterable[str]) -> tuple[list[Record], int]:
+    """Read query files; warn about each that cannot be read and count them."""
+    from annidx.index import read_query  # noqa: PLC0415 - heavy from here on
+
+    records = []
+    failed = []
+    with quiet_stderr():
+        for name in names:
+            try:
+                records.append(read_query(name))
+            except PictureUnreadable as error:
+                failed.append(str(error))
+    for message in failed:
+        warn(message)
+    return records, len(failed)
+
+
+def exit_code(failed: int, asked: int) -> int:
+    """Return 0 when all files were read, 3 when some were, 1 when none was."""
+    if failed == 0:
+        return 0
+    return SOME_UNREADABLE if asked else 1
+
+
+def print_matches(
+    args: argparse.Namespace, index: Index, found: Iterable[Matches], asked: int
+) -> int:
+    """Print the matches of each query; return how many there were."""
+    paths = Paths(index)
+    count = 0
+    for matches in found:
+        query = os.fsencode(matches.query)
+        count += len(matches)
+        if args.json:
+            for match in matches:
+                print_json({**path_fields("query", query), **match_fields(match)})
+        elif matches or asked == 1:
+            print(paths(query) if args.all else shown(query))
+            for match in matches:
+                size = f"{match.width}x{match.height}"
+                columns = f"{distance_text(match.distance)}  {match.kind:11}  {size:>11}"
+                print(f"{columns}  {paths(match.raw_path)}{_note(match.low_information)}")
+            if not matches:
+                print("  no neighbour within the cutoff")
+    return count
+
+
+def _note(low_information: bool) -> str:
+    return "  (both nearly one flat colour)" if low_information else ""

@@ -1,0 +1,67 @@
+"""``annidx roots``: what is indexed."""
+
+from __future__ import annotations
+
+import argparse
+
+from annidx.commands.common import (
+    index_path,
+    plural,
+    print_json,
+    print_summary,
+    shown,
+)
+from annidx.model import path_fields
+
+HELP = "list, add, remove or move the folders that are indexed"
+DESCRIPTION = """\
+A root is a folder that build walks. Adding one here only notes it; the next build reads it.
+Removing one takes its pictures out of the index and touches no file of it. Moving one tells the
+index that the folder lies elsewhere now, without reading anything again."""
+EPILOG = """\
+examples:
+  annidx roots list
+  annidx roots add /mnt/scans
+  annidx roots remove ~/Downloads
+  annidx roots move /media/old-disk/photos /mnt/new-disk/photos"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="list the roots", allow_abbrev=False)
+    added = actions.add_parser("add", help="add roots", allow_abbrev=False)
+    added.add_argument("roots", nargs="+", metavar="ROOT")
+    removed = actions.add_parser("remove", help="remove a root", allow_abbrev=False)
+    removed.add_argument("root", metavar="ROOT")
+    moved = actions.add_parser("move", help="a root lies elsewhere now", allow_abbrev=False)
+    moved.add_argument("old", metavar="OLD")
+    moved.add_argument("new", metavar="NEW")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from annidx import roots  # noqa: PLC0415 - heavy from here on
+    from annidx.store import snapshot  # noqa: PLC0415
+
+    index = index_path(args)
+    if args.action == "list":
+        manifest = snapshot.current(index).manifest
+        sentence = plural(len(manifest.roots), "root")
+    elif args.action == "add":
+        manifest = roots.add(index, args.roots)
+        sentence = 'noted; "annidx build" reads them'
+    elif args.action == "remove":
+        manifest, pictures = roots.remove(index, args.root)
+        sentence = f"{plural(pictures, 'picture')} taken out of the index"
+    else:
+        manifest = roots.move(index, args.old, args.new)
+        sentence = "moved; nothing was read again"
+    for root in manifest.roots:
+        if args.json:
+            print_json({**path_fields("path", root.path), "status": root.status})
+        else:
+            print(f"{root.status:8} {shown(root.path)}")
+    fields = {"roots": len(manifest.roots), "snapshot": manifest.number}
+    print_summary(args, fields, sentence)
+    return 0

@@ -1,0 +1,111 @@
+"""``annidx status``: what is in the index."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from annidx.commands.common import (
+    Paths,
+    bytes_text,
+    open_index,
+    plural,
+    print_json,
+    print_summary,
+    shown,
+)
+from annidx.model import IGNORED, READABLE, path_fields
+
+if TYPE_CHECKING:
+    from annidx.index import Index
+
+HELP = "what is in the index; --failed names unreadable files"
+DESCRIPTION = "Print what the current snapshot holds, or the files that could not be read."
+EPILOG = """\
+examples:
+  annidx status
+  annidx status --failed"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument(
+        "--failed", action="store_true", help="list the files that could not be read, and why"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    index = open_index(args)
+    if args.failed:
+        return _failed(args, index)
+    fields = _fields(index)
+    if not args.json:
+        _print(index, fields)
+    print_summary(args, fields, "")
+    return 0
+
+
+def _failed(args: argparse.Namespace, index: Index) -> int:
+    paths = Paths(index)
+    count = 0
+    for raw, status, error in index.failures():
+        count += 1
+        if args.json:
+            print_json({**path_fields("path", raw), "status": status, "error": error})
+        else:
+            print(f"{status:12}  {paths(raw)}" + (f": {error}" if error else ""))
+    print_summary(args, {"failed": count}, f"{plural(count, 'file')} could not be read")
+    return 0
+
+
+def _fields(index: Index) -> dict[str, Any]:
+    manifest = index.manifest
+    counts = dict(manifest.counts)
+    sizes = sum(entry.size for entry in manifest.segments)
+    sizes += sum(entry.size for entry in manifest.graphs)
+    return {
+        "index": str(index.snapshot.index),
+        "snapshot": manifest.number,
+        "created": manifest.created,
+        "images": sum(counts.get(status, 0) for status in READABLE),
+        "failed": sum(n for status, n in counts.items() if status not in READABLE | IGNORED),
+        "statuses": counts,
+        "left_out": dict(manifest.left_out),
+        "roots": [{**path_fields("path", r.path), "status": r.status} for r in manifest.roots],
+        "segments": len(manifest.segments),
+        "bytes": sizes,
+        "graphs": [
+            {
+                "metric": graph.metric,
+                "nodes": graph.nodes,
+                "recall": graph.recall,
+                "recall_low": graph.recall_low,
+                "sampled_pairs": graph.sampled_pairs,
+                "found_itself": graph.found_itself,
+                "used": graph.usable,
+            }
+            for graph in manifest.graphs
+        ],
+    }
+
+
+def _print(index: Index, fields: dict[str, Any]) -> None:
+    manifest = index.manifest
+    print(f"index      {fields['index']}")
+    print(f"snapshot   {manifest.number}, {manifest.created}")
+    print(f"pictures   {fields['images']:,}, {fields['failed']:,} unreadable")
+    for root in manifest.roots:
+        print(f"root       {shown(root.path)} ({root.status})")
+    print(f"on disk    {plural(len(manifest.segments), 'segment')}, {bytes_text(fields['bytes'])}")
+    for graph in fields["graphs"]:
+        recall = "no pairs in the sample"
+        if graph["recall"] is not None:
+            recall = f"recall {graph['recall']:.4f} of {graph['sampled_pairs']:,} sampled pairs"
+        used = "" if graph["used"] else ", NOT USED: below its target"
+        print(f"graph      {graph['metric']}: {graph['nodes']:,} nodes, {recall}{used}")
+    left = ", ".join(f"{count:,} {reason}" for reason, count in fields["left_out"].items())
+    ignored = {status: n for status, n in manifest.counts.items() if status in IGNORED}
+    left = ", ".join(filter(None, [left, *(f"{n:,} {status}" for status, n in ignored.items())]))
+    if left:
+        print(f"left out   {left}")

@@ -1,0 +1,119 @@
+"""Graphs on disk: made from segments, sealed, probed, certified, loaded. Joins store and search."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from annidx.descriptors import descriptor
+from annidx.errors import IndexDamaged
+from annidx.search import graph as graphs
+from annidx.search.graph import Graph
+from annidx.search.recall import certify
+from annidx.search.vectors import Vectors
+from annidx.store import files
+from annidx.store.manifest import GraphEntry
+from annidx.store.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+UNCOVERED_ROWS = 1000
+UNCOVERED_SHARE = 0.1
+REMOVED_SHARE = 0.25
+
+
+def vectors_of(opened: Snapshot, metric: str) -> Vectors:
+    """Return the descriptors of a metric over all rows of a snapshot's pictures."""
+    blocks = opened.pictures.descriptors(metric)
+    return Vectors(descriptor(metric), blocks, opened.pictures.live)
+
+
+def covered_rows(opened: Snapshot, entry: GraphEntry) -> int:
+    """Return how many of the snapshot's rows a graph covers; -1 when it does not fit."""
+    entries = opened.pictures.entries[: len(entry.segments)]
+    if tuple(each.sha256 for each in entries) != entry.segments:
+        return -1
+    return sum(each.rows for each in entries)
+
+
+def is_stale(opened: Snapshot, entry: GraphEntry) -> bool:
+    """Tell whether a graph should be built anew: too much is uncovered, or gone."""
+    covered = covered_rows(opened, entry)
+    if covered < 0:
+        return True
+    live = opened.pictures.live
+    still, beyond = int(live[:covered].sum()), int(live[covered:].sum())
+    if beyond > max(UNCOVERED_ROWS, UNCOVERED_SHARE * covered):
+        return True
+    return covered - still > REMOVED_SHARE * covered
+
+
+def make(opened: Snapshot, metric: str, *, threads: int) -> GraphEntry:
+    """Build, seal, probe and certify a graph over all pictures of a snapshot (at least one)."""
+    vectors = vectors_of(opened, metric)
+    rows = np.flatnonzero(vectors.live)
+    built, share = graphs.build(vectors, rows, threads=threads)
+    index = opened.index
+    staged = files.staging_path(index, ".hnsw")
+    built.save(staged)
+    digest, size = files.seal(staged, index / "graphs", ".hnsw")
+    segments = tuple(entry.sha256 for entry in opened.pictures.entries)
+    facts = {"metric": metric, "sha256": digest, "segments": segments, "found_itself": share}
+    sidecar = built.sidecar({**facts, "parameters": {"M": 16, "post": 2}})
+    files.write_new(_sidecar(index, digest), sidecar, index)
+    # What was written is what will be used: it is loaded back, and that one is measured.
+    loaded = graphs.load(_hnsw(index, digest), sidecar, str(_sidecar(index, digest)))
+    certificate = certify(vectors, loaded, vectors.descriptor.cutoff)
+    return GraphEntry(
+        metric=metric,
+        sha256=digest,
+        size=size,
+        sidecar_sha256=files.sha256_of(_sidecar(index, digest)),
+        segments=segments,
+        nodes=built.nodes,
+        recall=certificate.recall,
+        recall_low=certificate.low,
+        recall_high=certificate.high,
+        sampled_pairs=certificate.pairs,
+        found_itself=share,
+        usable=share >= graphs.SELF_TARGET and not certificate.missed,
+    )
+
+
+def usable(opened: Snapshot, metric: str) -> GraphEntry | None:
+    """Return the graph that may answer for a metric."""
+    for entry in opened.manifest.graphs:
+        if entry.metric == metric and entry.usable and covered_rows(opened, entry) >= 0:
+            return entry
+    return None
+
+
+def load(opened: Snapshot, entry: GraphEntry) -> Graph:
+    """Check the hashes of a graph's files and load it.
+
+    Raises
+    ------
+    IndexDamaged
+        When a file is missing or is not what the manifest says: nmslib would crash or lie.
+    """
+    path, sidecar = _hnsw(opened.index, entry.sha256), _sidecar(opened.index, entry.sha256)
+    for file, expected in ((path, entry.sha256), (sidecar, entry.sidecar_sha256)):
+        try:
+            found = files.sha256_of(file)
+        except OSError as error:
+            found = f"unreadable ({error.strerror})"
+        if found != expected:
+            message = f"{file}: sha256 is {found}, the manifest says {expected}."
+            msg = f'{message} Run "annidx build --rebuild-graphs".'
+            raise IndexDamaged(msg)
+    return graphs.load(path, sidecar.read_bytes(), str(sidecar))
+
+
+def _hnsw(index: Path, digest: str) -> Path:
+    return index / "graphs" / f"{digest}.hnsw"
+
+
+def _sidecar(index: Path, digest: str) -> Path:
+    return index / "graphs" / f"{digest}.json"

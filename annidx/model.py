@@ -1,0 +1,449 @@
+"""What travels between the packages: frozen, slotted dataclasses and nothing that acts.
+
+No numpy and no pyarrow at import time, so that ``annidx --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+STATUSES: Mapping[str, str] = {
+    "ok": "decoded in full",
+    "truncated": "ends too early; decoded as far as it goes and indexed",
+    "empty": "zero bytes",
+    "unreadable": "is or claims to be a picture, but cannot be decoded",
+    "too-large": "its header says more pixels than the limit",
+    "denied": "no permission to read the file",
+    "crashed": "the decoder died on this file",
+    "timeout": "the decoder took longer than --timeout",
+    "raw-unsupported": "camera RAW, recognised but not read",
+    "not-a-picture": "neither is nor claims to be a picture",
+}
+"""The closed set of what can become of a file, each with its meaning."""
+
+READABLE = frozenset({"ok", "truncated"})
+"""Statuses of pictures that have descriptors and are searched."""
+
+IGNORED = frozenset({"not-a-picture", "raw-unsupported"})
+"""Statuses that are not failures: the file is no picture, or none that annidx reads."""
+
+Engine = Literal["graph", "exact"]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file that the walk has found.
+
+    Attributes
+    ----------
+    root_id : int
+        The root it was found under.
+    path : bytes
+        Relative to the root, as the file system gives it (often UTF-8, not always).
+    size : int
+        Bytes.
+    mtime_ns : int
+        Modification time, nanoseconds since 1970.
+    device, inode : int
+        ``st_dev`` and ``st_ino``: two names with the same pair are one file.
+    """
+
+    root_id: int
+    path: bytes
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a segment: a file, what is known of it, and its descriptors.
+
+    Attributes
+    ----------
+    file : File
+        Where it is and what its directory entry said when it was read.
+    read_ns : int
+        When it was read; a file modified less than two seconds before that is hashed again.
+    status : str
+        A key of :data:`STATUSES`.
+    error : str
+        Why it could not be read; empty when it could.
+    content_hash : bytes
+        BLAKE3 of all bytes (32 bytes; zeros when the file could not be read at all).
+    pixel_hash : bytes
+        BLAKE3 of the compressed image data without metadata (32 bytes).
+    format : str
+        'JPEG', 'PNG', ... as recognised by content; empty when it was not.
+    width, height : int
+        Pixels of the picture as stored, before its orientation is applied.
+    orientation : int
+        EXIF orientation 1-8 that was applied; 1 when there is none.
+    taken : str
+        Local time of the exposure, 'YYYY-MM-DDTHH:MM:SS', or empty.
+    camera : str
+        Make and model, or empty.
+    descriptors : Mapping[str, bytes]
+        Stored bytes by descriptor name; empty for pictures that could not be read.
+    image_id : int
+        Number of the picture in this index; never reused. -1 until the index gives it one.
+    first_seen_ns : int
+        Start of the build that first saw it, nanoseconds since 1970.
+    """
+
+    file: File
+    read_ns: int
+    status: str
+    error: str = ""
+    content_hash: bytes = bytes(32)
+    pixel_hash: bytes = bytes(32)
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    orientation: int = 1
+    taken: str = ""
+    camera: str = ""
+    descriptors: Mapping[str, bytes] = field(default_factory=dict)
+    image_id: int = -1
+    first_seen_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a build is.
+
+    Attributes
+    ----------
+    stage : str
+        'extract', 'graph' or 'publish'.
+    done, found : int
+        Files that were looked at; files that are to be looked at, unchanged ones left out.
+    bytes_done, bytes_found : int
+        Their sizes.
+    failed : int
+        Pictures that could not be read so far.
+    """
+
+    stage: str
+    done: int
+    found: int
+    bytes_done: int
+    bytes_found: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes
+    ----------
+    images : int
+        Readable pictures in the index.
+    added, removed, failed : int
+        Pictures new or changed; gone; that are or claim to be pictures and cannot be read.
+    decoded, hashed : int
+        Files that were decoded; that were only hashed again because they were very young.
+    segments : int
+        Segments in the snapshot.
+    snapshot : int
+        Number of the current snapshot, 0 when there is none.
+    published : bool
+        False when nothing had changed.
+    left_out : Mapping[str, int]
+        Files and folders that were passed over, counted by reason.
+    warnings : Sequence[str]
+        One line each.
+    seconds : float
+        Wall time.
+    """
+
+    images: int
+    added: int
+    removed: int
+    failed: int
+    decoded: int
+    hashed: int
+    segments: int
+    snapshot: int
+    published: bool
+    left_out: Mapping[str, int]
+    warnings: Sequence[str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which engine answers a request, and why.
+
+    Attributes
+    ----------
+    engine : {'graph', 'exact'}
+    cost_s : float
+        Predicted CPU seconds.
+    reason : str
+        One line for ``--verbose``.
+    """
+
+    engine: Engine
+    cost_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What every search says about itself.
+
+    Attributes
+    ----------
+    metric : str
+    cutoff : float
+        Inclusive.
+    k : int or None
+        At most this many pictures a query; None: no limit.
+    complete : bool
+        True when nothing was cut off by k or a limit and the stop rule of the search was met.
+    exact : bool
+        True when the exact engine gave the answer.
+    engine : {'graph', 'exact'}
+    recall : float or None
+        Certified recall of the graph that answered; None when `exact`, or where the certificate's
+        sample held no pairs.
+    snapshot : int
+        Number of the snapshot that answered.
+    seconds : float
+        Wall time of the search.
+    """
+
+    metric: str
+    cutoff: float
+    k: int | None
+    complete: bool
+    exact: bool
+    engine: Engine
+    recall: float | None
+    snapshot: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A picture of the archive near a query.
+
+    Attributes
+    ----------
+    raw_path : bytes
+        Absolute path of the picture as bytes.
+    distance : float
+        Exact distance in the metric's own unit.
+    metric : str
+    kind : str
+        'identical' (all bytes), 'same-pixels' (only metadata differs) or 'similar'.
+    transform : str
+        Transform of the query that matched; 'none' unless transforms were asked for.
+    image_id : int
+    width, height, size : int
+        Pixels and bytes of the picture.
+    format : str
+    low_information : bool
+        True when query and picture are both almost one flat colour, so that being near says little.
+    """
+
+    raw_path: bytes
+    distance: float
+    metric: str
+    kind: str
+    transform: str
+    image_id: int
+    width: int
+    height: int
+    size: int
+    format: str
+    low_information: bool
+
+    @property
+    def path(self) -> str:
+        """The path as str; bytes that are not UTF-8 become lone surrogates (``os.fsdecode``)."""
+        return os.fsdecode(self.raw_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Matches(Sequence[Match]):
+    """The neighbours of one query, ordered by (distance, path bytes).
+
+    Attributes
+    ----------
+    query : str
+        The path that was asked, or a description such as '<image>'.
+    matches : tuple of Match
+    answer : Answer
+    nearest : Match or None
+        The nearest picture found, even beyond the cutoff; set by ``has`` only.
+    """
+
+    query: str
+    matches: tuple[Match, ...]
+    answer: Answer
+    nearest: Match | None = None
+
+    def __len__(self) -> int:
+        return len(self.matches)
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self.matches)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.matches[item]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two pictures within the cutoff, a before b by path bytes."""
+
+    raw_a: bytes
+    raw_b: bytes
+    distance: float
+    metric: str
+    kind: str
+    low_information: bool
+
+    @property
+    def a(self) -> str:
+        """Path of the first picture."""
+        return os.fsdecode(self.raw_a)
+
+    @property
+    def b(self) -> str:
+        """Path of the second picture."""
+        return os.fsdecode(self.raw_b)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs(Sequence[Pair]):
+    """All pairs of an index within a cutoff, ordered by (distance, path a, path b).
+
+    Attributes
+    ----------
+    pairs : tuple of Pair
+    answer : Answer
+    """
+
+    pairs: tuple[Pair, ...]
+    answer: Answer
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.pairs[item]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours(Sequence[Matches]):
+    """The neighbours of every picture that has any, by path.
+
+    Attributes
+    ----------
+    matches : tuple of Matches
+    answer : Answer
+        `complete` is False when k cut any of them short.
+    """
+
+    matches: tuple[Matches, ...]
+    answer: Answer
+
+    def __len__(self) -> int:
+        return len(self.matches)
+
+    def __iter__(self) -> Iterator[Matches]:
+        return iter(self.matches)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.matches[item]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pictures put together by a stated rule.
+
+    Attributes
+    ----------
+    number : int
+        1 for the largest; groups are ordered by (size descending, first path).
+    linkage : str
+        The rule: 'connected' joins whatever a chain of pairs connects.
+    raw_paths : tuple of bytes
+        Absolute paths, sorted.
+    diameter : float
+        Largest exact distance of two members, in the metric's unit.
+    weakest : float
+        Largest distance among the pairs that hold the group together (its minimum spanning tree).
+    freed_bytes : int
+        Bytes of all members but the largest file.
+    metric : str
+    """
+
+    number: int
+    linkage: str
+    raw_paths: tuple[bytes, ...]
+    diameter: float
+    weakest: float
+    freed_bytes: int
+    metric: str
+
+    @property
+    def paths(self) -> list[str]:
+        """Absolute paths of the members, sorted."""
+        return [os.fsdecode(path) for path in self.raw_paths]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups(Sequence[Group]):
+    """The groups of an index, and what was set aside.
+
+    Attributes
+    ----------
+    groups : tuple of Group
+    low_information : int
+        Pictures of almost one flat colour that have near neighbours of their own class; they join a
+        group only with pictures of the same bytes.
+    answer : Answer
+    """
+
+    groups: tuple[Group, ...]
+    low_information: int
+    answer: Answer
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self.groups)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.groups[item]
+
+
+def path_fields(key: str, raw: bytes) -> dict[str, str]:
+    """Return the JSON fields of a path: text, and base64 beside it when it is not UTF-8.
+
+    Examples
+    --------
+    >>> path_fields("path", b"/p/a.jpg")
+    {'path': '/p/a.jpg'}
+    >>> path_fields("path", b"/p/\\xff.jpg")["path_base64"]
+    'L3Av/y5qcGc='
+    """
+    try:
+        return {key: raw.decode()}
+    except UnicodeDecodeError:
+        text = raw.decode(errors="replace")
+        return {key: text, f"{key}_base64": base64.b64encode(raw).decode()}

@@ -1,0 +1,1 @@
+"""Vectors in, matches out. Knows no pixels, and no files but the graph's own."""

@@ -1,0 +1,233 @@
+"""nmslib's HNSW graph, with its traps hidden. The only module that imports nmslib.
+
+What is guarded against, all measured with nmslib 2.1.2: equal vectors wreck the graph for everybody
+else (so equal vectors are one node); members that cannot be found (post=2, shuffled insertion, and
+a check after the build); wrong shapes, dtypes, NaN, k=0 (memory faults); squared distances (they
+never leave this module's callers); a flipped bit in a file (it crashes the process: the caller
+checks the file's hash before `load`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annidx.errors import IndexDamaged
+from annidx.native import quiet_stderr
+from annidx.search import projection as projections
+from annidx.search.projection import Projection
+from annidx.search.vectors import Points, Rows, Stored, Vectors, embed
+
+log = logging.getLogger(__name__)
+
+EF_SEARCH = 200
+EF_CONSTRUCTION = (200, 400)
+"""Tried in turn until the members find themselves."""
+SELF_TARGET = 0.9995
+SEED = 20_261_122
+_CHECKED_MEMBERS = 20_000
+_import_lock = threading.Lock()
+
+
+@dataclass(slots=True)
+class Graph:
+    """A graph over the unique vectors of some rows.
+
+    Attributes
+    ----------
+    handle : nmslib index
+    projection : Projection
+        From the embedding of the metric to the graph's space.
+    offsets : (nodes + 1,) int32
+    members : (rows,) int32
+        ``members[offsets[i]:offsets[i + 1]]`` are the rows whose vector is node i.
+    """
+
+    handle: Any
+    projection: Projection
+    offsets: npt.NDArray[np.int32]
+    members: npt.NDArray[np.int32]
+
+    @property
+    def nodes(self) -> int:
+        """Number of unique vectors."""
+        return len(self.offsets) - 1
+
+    def project(self, vectors: Vectors, queries: Stored) -> Points:
+        """Return queries (m, width) uint8 as points of the graph's space, (m, p) float32."""
+        points = self.projection.apply(embed(vectors.descriptor, queries))
+        if not np.isfinite(points).all():
+            message = "a query vector is not finite"
+            raise ValueError(message)
+        return np.ascontiguousarray(points, np.float32)
+
+    def nearest(self, point: Points, count: int) -> tuple[Rows, npt.NDArray[np.float32]]:
+        """Return about `count` nearest nodes of one point (p,), and their squared distances.
+
+        Fewer than `count` may come back: nmslib gives no guarantee.
+        """
+        if point.shape != (self.projection.dimension,) or point.dtype != np.float32:
+            expected = self.projection.dimension
+            message = f"expected a point ({expected},) float32, got {point.shape} {point.dtype}"
+            raise ValueError(message)
+        nodes, squared = self.handle.knnQuery(point, k=max(1, min(count, self.nodes)))
+        return nodes.astype(np.intp), squared
+
+    def rows_of(self, nodes: Rows) -> Rows:
+        """Return the rows of some nodes, copies included, ascending."""
+        parts = [self.members[self.offsets[node] : self.offsets[node + 1]] for node in nodes]
+        return np.sort(np.concatenate(parts)).astype(np.intp) if parts else np.zeros(0, np.intp)
+
+    def save(self, path: Path) -> None:
+        """Write the .hnsw file. Only a graph that was built, not loaded, can be saved."""
+        self.handle.saveIndex(os.fspath(path), save_data=False)
+
+    def sidecar(self, facts: dict[str, Any]) -> bytes:
+        """Return the JSON that stands beside the .hnsw file; `facts` are added to it."""
+        fields = {
+            **facts,
+            "nodes": self.nodes,
+            "dimension": self.projection.dimension,
+            "space": "l2",
+            "offsets": _encode(self.offsets),
+            "members": _encode(self.members),
+            "mean": _encode(self.projection.mean),
+            "directions": _encode(self.projection.directions),
+        }
+        return json.dumps(fields, sort_keys=True).encode()
+
+
+def build(vectors: Vectors, rows: Rows, *, threads: int) -> tuple[Graph, float]:
+    """Build a graph over some rows; return it with the share of nodes that find themselves.
+
+    Two builds of the same rows give different graphs (nmslib draws its own random levels).
+
+    Parameters
+    ----------
+    vectors : Vectors
+    rows : (n,) intp
+        At least one.
+    threads : int
+    """
+    unique, inverse = unique_vectors(vectors, rows)
+    # Insertion in the order of the walk would put the pictures of one folder side by side.
+    order = np.random.default_rng(SEED).permutation(len(unique))
+    node_of = np.empty(len(unique), np.intp)
+    node_of[order] = np.arange(len(unique))
+    nodes = node_of[inverse]
+    by_node = np.argsort(nodes, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(nodes, minlength=len(unique)))])
+    projection = projections.fit(vectors, unique)
+    points = projections.project(vectors, unique[order], projection)
+    for ef in EF_CONSTRUCTION:
+        handle = _built(points, ef, threads)
+        graph = Graph(handle, projection, offsets.astype(np.int32), rows[by_node].astype(np.int32))
+        share = _share_found(graph, points)
+        if share >= SELF_TARGET:
+            break
+        log.info("graph with efConstruction %d: only %.4f find themselves", ef, share)
+    return graph, share
+
+
+def load(path: Path, sidecar: bytes, where: str) -> Graph:
+    """Load a graph whose files' hashes were checked.
+
+    Raises
+    ------
+    IndexDamaged
+        When the sidecar and the graph do not fit.
+    """
+    try:
+        fields = json.loads(sidecar)
+        projection = Projection(
+            _decode(fields["mean"], np.float32),
+            _decode(fields["directions"], np.float32).reshape(-1, fields["dimension"]),
+        )
+        offsets = _decode(fields["offsets"], np.int32)
+        members = _decode(fields["members"], np.int32)
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{where}: not a whole graph description ({type(error).__name__}: {error})"
+        raise IndexDamaged(message) from None
+    handle = _nmslib().init(method="hnsw", space="l2")
+    try:
+        handle.loadIndex(os.fspath(path), load_data=False)
+    except Exception as error:  # nmslib raises bare RuntimeErrors of many kinds
+        msg = f"{path}: nmslib cannot load it ({error})"
+        raise IndexDamaged(msg) from None
+    handle.setQueryTimeParams({"efSearch": EF_SEARCH})
+    return Graph(handle, projection, offsets, members)
+
+
+def unique_vectors(vectors: Vectors, rows: Rows) -> tuple[Rows, Rows]:
+    """Find rows with equal stored bytes.
+
+    Returns
+    -------
+    unique : (u,) intp
+        The first row of each distinct vector, ascending.
+    inverse : (n,) intp
+        For each of `rows`, the index of its vector in `unique`.
+    """
+    hashes = np.empty(len(rows), np.int64)
+    at = 0
+    for _, stored in vectors.blocks(rows):
+        hashes[at : at + len(stored)] = [hash(vector.tobytes()) for vector in stored]
+        at += len(stored)
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    first_of = first[inverse]
+    for start in range(0, len(rows), 8192):  # two vectors of one hash are told apart here
+        block = np.arange(start, min(start + 8192, len(rows)))
+        block = block[first_of[block] != block]
+        differ = (vectors.take(rows[block]) != vectors.take(rows[first_of[block]])).any(axis=1)
+        first_of[block[differ]] = block[differ]
+    places, inverse = np.unique(first_of, return_inverse=True)
+    return rows[places], inverse.astype(np.intp)
+
+
+def _built(points: Points, ef: int, threads: int) -> Any:
+    handle = _nmslib().init(method="hnsw", space="l2")
+    handle.addDataPointBatch(points)
+    parameters = {"M": 16, "efConstruction": ef, "post": 2, "indexThreadQty": max(1, threads)}
+    handle.createIndex(parameters, print_progress=False)
+    handle.setQueryTimeParams({"efSearch": EF_SEARCH})
+    return handle
+
+
+def _share_found(graph: Graph, points: Points) -> float:
+    """Return the share of (sampled) nodes that are their own nearest neighbour."""
+    step = max(1, -(-len(points) // _CHECKED_MEMBERS))
+    checked = np.arange(0, len(points), step)
+    found = 0
+    for node in checked:
+        nodes, squared = graph.nearest(points[node], 1)
+        found += len(nodes) == 1 and (nodes[0] == node or squared[0] <= 0.0)
+    return found / len(checked)
+
+
+def _encode(array: npt.NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _decode(text: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    return np.frombuffer(base64.b64decode(text, validate=True), dtype)
+
+
+def _nmslib() -> Any:
+    with _import_lock:
+        if "nmslib" in sys.modules:
+            return sys.modules["nmslib"]
+        with quiet_stderr():
+            import nmslib  # noqa: PLC0415 - heavy, and it prints while it is imported
+
+    logging.getLogger("nmslib").setLevel(logging.WARNING)
+    return nmslib

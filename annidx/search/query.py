@@ -1,0 +1,103 @@
+"""Candidates from the graph, re-ranked exactly, up to the cutoff.
+
+HNSW has no range search: the number of candidates grows until the last one lies beyond everything
+that can still count. Where that does not happen soon, the query goes to the exact engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from annidx.search import exact
+from annidx.search.exact import Hits
+from annidx.search.graph import Graph
+from annidx.search.vectors import Points, Rows, Stored, Vectors, distances, reach
+
+FETCHES = (32, 128, 512)
+"""Candidates asked for in turn; beyond the last the exact engine is quicker and sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphAnswer:
+    """Hits of each query, and which of the queries the exact engine had to answer."""
+
+    hits: list[Hits]
+    fell_through: frozenset[int]
+
+
+def graph_search(
+    vectors: Vectors,
+    graph: Graph,
+    uncovered: Rows,
+    queries: Stored,
+    *,
+    cutoff: float,
+    k: int | None,
+) -> GraphAnswer:
+    """Find the neighbours of some queries with a graph.
+
+    Parameters
+    ----------
+    vectors : Vectors
+    graph : Graph
+        Its rows are the first rows of `vectors`.
+    uncovered : (u,) intp
+        Live rows that no graph covers; they are scanned exactly and merged.
+    queries : (m, width) uint8
+        Stored bytes.
+    cutoff : float
+        Inclusive.
+    k : int or None
+        At most so many rows a query, and their ties; None: all within the cutoff.
+    """
+    points = graph.project(vectors, queries)
+    found = [
+        _one(vectors, graph, point, query[None], cutoff=cutoff, k=k)
+        for point, query in zip(points, queries, strict=True)
+    ]
+    unsure = [at for at, hits in enumerate(found) if hits is None]
+    if unsure:
+        scanned = exact.search(vectors, queries[unsure], cutoff=cutoff, k=k)
+        for at, hits in zip(unsure, scanned, strict=True):
+            found[at] = hits
+    sure = [hits for hits in found if hits is not None]
+    if len(uncovered) > 0:
+        extra = exact.search(vectors, queries, cutoff=cutoff, k=k, rows=uncovered)
+        for at in set(range(len(sure))) - set(unsure):  # the exact engine has seen them already
+            sure[at] = exact.merge([sure[at], extra[at]], k=k)
+    return GraphAnswer(sure, frozenset(unsure))
+
+
+def _one(
+    vectors: Vectors,
+    graph: Graph,
+    point: Points,
+    query: Stored,
+    *,
+    cutoff: float,
+    k: int | None,
+) -> Hits | None:
+    """Search one point; None when the stop rule was not met."""
+    for count in FETCHES:
+        nodes, squared = graph.nearest(point, count)
+        rows = graph.rows_of(nodes)
+        rows = rows[vectors.live[rows]]
+        apart = distances(vectors.descriptor, query, vectors.take(rows))
+        hits = exact.nearest(rows, apart, cutoff=cutoff, k=k)
+        if len(nodes) >= graph.nodes:
+            return hits
+        # Whatever was not proposed lies at least as far away as the last candidate, and its real
+        # distance is no shorter than the projected one.
+        limit = cutoff if hits.complete else float(hits.distances[-1])
+        if len(nodes) and squared[-1] > reach(vectors.descriptor, limit) ** 2:
+            return hits
+        if len(nodes) < min(count, graph.nodes):
+            return None
+    return None
+
+
+def rows_beyond(count: int, vectors: Vectors) -> Rows:
+    """Return the live rows from number `count` on: those that no graph covers."""
+    return np.flatnonzero(vectors.live[count:]) + count

@@ -1,0 +1,1 @@
+"""What lies on disk. Knows no pixels and no search; pyarrow stays in here."""

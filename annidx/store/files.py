@@ -1,0 +1,155 @@
+"""Files of an index: staged, hashed, synced, renamed, locked.
+
+Nothing else in annidx renames, links or fsyncs. The order is always the same: write into ``tmp/``,
+hash, fsync, rename into place, fsync the folder; the manifest comes last. A crash at any point
+leaves unreferenced files and the old snapshot whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+from annidx.errors import IndexLocked
+
+FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "tmp")
+
+
+def make_folders(index: Path) -> None:
+    """Make the folders of an index, readable by their owner only: thumbnails are private data."""
+    index.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in FOLDERS:
+        (index / name).mkdir(mode=0o700, exist_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def staging_path(index: Path, suffix: str) -> Path:
+    """Return a fresh path in ``tmp/``, on the same file system as the rest of the index."""
+    return index / "tmp" / f"{os.getpid()}-{time.monotonic_ns()}{suffix}"
+
+
+def seal(staged: Path, folder: Path, suffix: str) -> tuple[str, int]:
+    """Move a staged file to ``folder/<sha256><suffix>`` for good.
+
+    Returns
+    -------
+    tuple of (str, int)
+        Its SHA-256 in hex, and its size in bytes.
+    """
+    staged.chmod(0o600)
+    digest = sha256_of(staged)
+    size = staged.stat().st_size
+    _sync_file(staged)
+    staged.rename(folder / f"{digest}{suffix}")
+    sync_folder(folder)
+    return digest, size
+
+
+def write_new(path: Path, data: bytes, index: Path) -> None:
+    """Write a file that must not exist yet, whole or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        When `path` exists; it is left as it is.
+    """
+    staged = staging_path(index, path.suffix)
+    try:
+        with _create(staged) as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        _link_if_absent(staged, path, data)
+    finally:
+        staged.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable; file systems that cannot (some network ones) are let be."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writer_lock(index: Path, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the writer's lock of an index; the kernel frees it when the process ends, however.
+
+    Raises
+    ------
+    IndexLocked
+        When another process holds it for longer than `wait_s` seconds.
+    """
+    lock = FileLock(index / "locks" / "writer.lock", mode=0o600)
+    holder = index / "locks" / "writer.json"  # beside the lock: taking it empties the lock file
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout:
+        raise IndexLocked(_locked_message(index, holder)) from None
+    try:
+        # Only for the message of whoever comes second: neither atomic nor synced on purpose.
+        holder.write_text(json.dumps({"pid": os.getpid(), "since": time.time()}))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def sweep(index: Path) -> None:
+    """Remove what crashed builds left in ``tmp/``; only the holder of the lock may call it."""
+    for left in (index / "tmp").iterdir():
+        left.unlink(missing_ok=True)
+
+
+def _locked_message(index: Path, holder: Path) -> str:
+    who = "another process"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(holder.read_text())
+        who = f"process {found['pid']}, for {time.time() - found['since']:.0f} s now"
+    return f"{index}: another build is writing to this index ({who}). Try again when it has ended."
+
+
+def _create(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link_if_absent(staged: Path, path: Path, data: bytes) -> None:
+    try:
+        os.link(staged, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (FAT, some network file systems): O_EXCL claims the name. A crash in
+        # between leaves a short manifest, whose checksum fails, so that the one before it counts.
+        with _create(path) as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())

@@ -1,0 +1,192 @@
+"""Segments: immutable Parquet files of facts and descriptors.
+
+Descriptors are FixedSizeBinary columns without nulls, compression or dictionary, each in one page:
+their bytes lie in the file as one block, which is mapped into memory and never copied. Any Parquet
+reader (DuckDB, Polars) reads them as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from annidx.descriptors import DESCRIPTORS
+from annidx.errors import IndexDamaged, IndexTooNew
+from annidx.model import File, Record
+from annidx.store.manifest import FORMAT, Kind, too_new_message
+
+ROWS = 65_536
+"""Most rows of a segment: 88 MB of descriptors, so that a builder's memory stays small."""
+
+_FACTS: tuple[tuple[str, Any], ...] = (
+    ("image_id", pa.int64()),
+    ("root_id", pa.int32()),
+    ("path", pa.binary()),
+    ("size", pa.int64()),
+    ("mtime_ns", pa.int64()),
+    ("device", pa.uint64()),
+    ("inode", pa.uint64()),
+    ("read_ns", pa.int64()),
+    ("content_hash", pa.binary(32)),
+    ("pixel_hash", pa.binary(32)),
+    ("format", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("orientation", pa.int8()),
+    ("taken", pa.string()),
+    ("camera", pa.string()),
+    ("first_seen_ns", pa.int64()),
+    ("status", pa.string()),
+    ("error", pa.string()),
+)
+_OF_FILE = ("root_id", "path", "size", "mtime_ns", "device", "inode")
+_MASK64 = (1 << 64) - 1  # network file systems report devices and inodes as they like
+_PAGE_HEADER_BYTES = 64  # a Thrift page header; 27 measured
+
+
+def schema(kind: Kind) -> pa.Schema:
+    """Return the Parquet schema of a segment; descriptor versions are in its metadata."""
+    fields = [pa.field(name, kind_of, nullable=False) for name, kind_of in _FACTS]
+    used = DESCRIPTORS.values() if kind == "pictures" else ()
+    fields += [pa.field(each.name, pa.binary(each.width), nullable=False) for each in used]
+    versions = {each.name: each.version for each in used}
+    metadata = {"annidx_format": str(FORMAT), "descriptors": json.dumps(versions)}
+    return pa.schema(fields, metadata)
+
+
+def write_segment(path: Path, records: Sequence[Record], kind: Kind) -> None:
+    """Write records as one segment file; at most :data:`ROWS` of them, at least one."""
+    wanted = schema(kind)
+    columns = [_column(field, records) for field in wanted]
+    table = pa.Table.from_arrays(columns, schema=wanted)
+    rows = len(records)
+    with path.open("xb") as handle:
+        pq.write_table(
+            table,
+            handle,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            row_group_size=rows,
+            max_rows_per_page=rows,
+            data_page_size=2**30,
+        )
+
+
+class Segment:
+    """A segment file that is open for reading.
+
+    Parameters
+    ----------
+    path : Path
+    rows : int
+        Expected number of rows.
+
+    Raises
+    ------
+    IndexDamaged
+        When the file is missing, is no Parquet file or has another number of rows.
+    IndexTooNew
+        When its format is newer.
+    """
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self.path = path
+        self.rows = rows
+        try:
+            self._file = pq.ParquetFile(path, memory_map=True)
+        except FileNotFoundError:
+            msg = f"{path}: the segment is missing. {_REPAIR}"
+            raise IndexDamaged(msg) from None
+        except (pa.ArrowException, OSError) as error:
+            message = f"{path}: cannot be read as Parquet ({error}). {_REPAIR}"
+            raise IndexDamaged(message) from None
+        metadata = self._file.schema_arrow.metadata or {}
+        found = int(metadata.get(b"annidx_format", b"0"))
+        if found > FORMAT:
+            raise IndexTooNew(too_new_message(str(path), found))
+        if self._file.metadata.num_rows != rows:
+            count = self._file.metadata.num_rows
+            message = f"{path}: it has {count} rows, the manifest says {rows}. {_REPAIR}"
+            raise IndexDamaged(message)
+        self._columns: dict[str, pa.Array] = {}
+
+    def column(self, name: str) -> pa.Array:
+        """Return a column of facts as one Arrow array, read once."""
+        if name not in self._columns:
+            try:
+                chunked = self._file.read(columns=[name]).column(0)
+            except (pa.ArrowException, OSError, KeyError) as error:
+                message = f"{self.path}: column {name} cannot be read ({error}). {_REPAIR}"
+                raise IndexDamaged(message) from None
+            self._columns[name] = chunked.combine_chunks()
+        return self._columns[name]
+
+    def numbers(self, name: str) -> npt.NDArray[Any]:
+        """Return an integer column, (rows,)."""
+        values: npt.NDArray[Any] = self.column(name).to_numpy(zero_copy_only=False)
+        return values
+
+    def descriptor(self, name: str) -> npt.NDArray[np.uint8]:
+        """Return the stored bytes of a descriptor, (rows, width) uint8, mapped from the file."""
+        width = DESCRIPTORS[name].width
+        index = self._file.schema_arrow.get_field_index(name)
+        if index < 0:
+            message = f"{self.path}: there is no descriptor {name!r} in it. {_REPAIR}"
+            raise IndexDamaged(message)
+        chunk = self._file.metadata.row_group(0).column(index)
+        header = chunk.total_compressed_size - self.rows * width
+        if not 0 < header <= _PAGE_HEADER_BYTES:
+            message = f"{self.path}: descriptor {name!r} is not one plain page. {_REPAIR}"
+            raise IndexDamaged(message)
+        start = chunk.data_page_offset + header
+        return np.memmap(self.path, np.uint8, "r", start, (self.rows, width))
+
+    def records(self, rows: Sequence[int] | npt.NDArray[np.intp]) -> Iterator[Record]:
+        """Yield rows as records, with their descriptors."""
+        indices = pa.array(np.asarray(rows, np.int64))
+        facts = {name: self.column(name).take(indices).to_pylist() for name, _ in _FACTS}
+        stored = {name: self.descriptor(name) for name in self.descriptor_names}
+        for at, row in enumerate(rows):
+            values = {name: column[at] for name, column in facts.items()}
+            file = File(**{name: values.pop(name) for name in _OF_FILE})
+            descriptors = {name: block[row].tobytes() for name, block in stored.items()}
+            yield Record(file=file, descriptors=descriptors, **values)
+
+    @cached_property
+    def descriptor_names(self) -> list[str]:
+        """Names of the descriptors in this segment, in file order."""
+        return [name for name in self._file.schema_arrow.names if name in DESCRIPTORS]
+
+    @property
+    def kind(self) -> Kind:
+        """Return 'pictures' when rows have descriptors, else 'other'."""
+        return "pictures" if self.descriptor_names else "other"
+
+
+_REPAIR = 'Run "annidx build --rebuild" to extract everything anew.'
+
+
+def _column(field: pa.Field, records: Sequence[Record]) -> pa.Array:
+    name = field.name
+    if name in DESCRIPTORS:
+        joined = b"".join(record.descriptors[name] for record in records)
+        buffers = [None, pa.py_buffer(joined)]
+        return pa.FixedSizeBinaryArray.from_buffers(field.type, len(records), buffers)
+    if name in _OF_FILE:
+        values = [getattr(record.file, name) for record in records]
+        if field.type == pa.uint64():
+            values = [value & _MASK64 for value in values]
+    else:
+        values = [getattr(record, name) for record in records]
+        if field.type == pa.string():  # an error message may quote bytes that are not UTF-8
+            values = [value.encode(errors="replace").decode() for value in values]
+    return pa.array(values, field.type)

@@ -1,0 +1,323 @@
+# ruff: noqa: PLC0415 - multiprocess is imported where it is used: importing this module is cheap
+"""Map a function over items in worker processes, surviving dead and stuck workers.
+
+The only module that imports multiprocess. It knows neither pictures nor the index.
+
+Each worker has a pipe and says "ready" once, "begun" for each batch and "result" for each item, in
+order: the parent always knows which item a dead worker was busy with. What it had written lies in
+the pipe in front of the end of file, which is therefore the only sign of death that is looked for.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import types
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from annidx.errors import WorkerError
+from annidx.native import silence_stderr
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+_START_LIMIT_S = 60.0  # until a worker is ready, and until it takes a batch; imports may be slow
+_MAX_STILLBORN = 3  # so many workers in a row that die before they are ready: none ever will be
+_SLICE_S = 1.0
+_GRACE_S = 1.0
+_START_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Why an item has no result."""
+
+    reason: Literal["crashed", "timeout"]
+    detail: str  # one line: "worker killed by signal 11 (SIGSEGV)", "no answer within 60 s"
+
+
+def worker_count(requested: int | None) -> int:
+    """Return `requested`, or for None the number of CPUs this process may use; at least 1."""
+    if requested is not None:
+        return max(1, requested)
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def map_items(
+    function: Callable[[T], R],
+    batches: Iterable[Sequence[T]],
+    *,
+    workers: int,
+    timeout_s: float,
+    on_lost: Callable[[T, Lost], R],
+    preload: Sequence[str] = (),
+    window: int = 64,
+) -> Generator[R, None, None]:
+    """Yield function(item) for every item, in the order of the input for any number of workers.
+
+    Closing the generator, or an exception in its consumer, ends the workers.
+
+    Parameters
+    ----------
+    function : callable
+        Runs in the workers. Importable there, or picklable by value.
+    batches : iterable of sequences
+        Read lazily, so it may be endless. A batch goes to one worker.
+    workers : int
+        At most this many processes, at least 1; they are started when there is work for them.
+    timeout_s : float
+        Seconds that one item may take; a worker that takes longer is killed.
+    on_lost : callable
+        Called in this process with an item that killed its worker or took too long, and why; what
+        it returns stands in for the result. No other item is lost, and none is done twice.
+    preload : sequence of str
+        Modules that the first call of a process imports for all workers; they start no threads.
+    window : int
+        Batches that may be in flight or wait for their turn; with fewer than `workers`, some idle.
+
+    Raises
+    ------
+    ValueError
+        At the call, if `workers`, `timeout_s` or `window` is not positive.
+    WorkerError
+        If `function` raises an exception, or if workers cannot be started.
+    """
+    if workers < 1 or window < 1 or not timeout_s > 0:
+        msg = f"{workers=}, {window=} and {timeout_s=} must be positive"
+        raise ValueError(msg)
+    supervisor = _Supervisor(filter(len, batches), workers, timeout_s, on_lost, preload, window)
+    return supervisor.run(function)
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """One process, its pipe, and the numbered items that it has yet to answer."""
+
+    process: Any
+    pipe: Any
+    todo: deque[tuple[int, Any]]
+    ready: bool = False
+    begun: bool = False
+    left_s: float = _START_LIMIT_S
+
+    def send_todo(self) -> None:
+        self.left_s = _START_LIMIT_S
+        # A worker that died while idle is noticed at its end of file; it has not begun the batch.
+        with contextlib.suppress(OSError):
+            self.pipe.send([item for _, item in self.todo])
+
+    def end(self, grace_s: float) -> str:
+        """End the process, by force if it has not ended within grace_s, and say how it ended."""
+        self.pipe.close()
+        self.process.join(grace_s)
+        if self.process.is_alive():
+            self.process.kill()
+            # Bounded: not even SIGKILL ends a process that waits for a dead network share.
+            self.process.join(_GRACE_S)
+        code = self.process.exitcode
+        if code is None:
+            return "worker does not end, not even when killed"
+        self.process.close()
+        if code >= 0:
+            return f"worker ended with exit code {code}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"worker killed by signal {-code} ({names.get(-code, 'unknown')})"
+
+
+@dataclass(slots=True, eq=False)
+class _Supervisor(Generic[T, R]):
+    """Hands out batches, collects answers, replaces workers; one object per call of map_items."""
+
+    batches: Iterator[Sequence[T]]
+    limit: int
+    timeout_s: float
+    on_lost: Callable[[T, Lost], R]
+    preload: Sequence[str]
+    window: int
+    pickled: bytes = b""
+    workers: list[_Worker] = field(default_factory=list)
+    returned: deque[deque[tuple[int, T]]] = field(default_factory=deque)  # left by dead workers
+    results: dict[int, R] = field(default_factory=dict)  # answered, not yet in their turn
+    ends: deque[int] = field(default_factory=deque)  # of each open batch: its last number + 1
+    taken: int = 0  # items taken from the input
+    next: int = 0  # the number of the item to be yielded next
+    stillborn: int = 0
+
+    def run(self, function: Callable[[T], R]) -> Generator[R, None, None]:
+        from multiprocess.reduction import ForkingPickler
+
+        # Pickled while __main__ is still what it is: dill takes a function of __main__ by value,
+        # and with recurse only those globals that it uses.
+        self.pickled = bytes(ForkingPickler.dumps(function, recurse=True))
+        try:
+            self.hand_out()
+            while self.ends:
+                self.listen()
+                self.hand_out()  # also before yielding: the consumer may be slow
+                while self.next in self.results:
+                    result = self.results.pop(self.next)
+                    self.next += 1
+                    if self.next == self.ends[0]:
+                        self.ends.popleft()
+                    yield result
+                self.hand_out()
+        finally:
+            for worker in self.workers:
+                if worker.process.is_alive():
+                    worker.process.terminate()
+            for worker in self.workers:
+                worker.end(_GRACE_S)
+
+    def hand_out(self) -> None:
+        for worker in self.workers:
+            if worker.ready and not worker.todo and (todo := self.next_batch()):
+                worker.todo = todo
+                worker.send_todo()
+        while len(self.workers) < self.limit and (todo := self.next_batch()):
+            self.workers.append(_start(self.pickled, self.preload, todo))
+
+    def next_batch(self) -> deque[tuple[int, T]]:
+        """Return what a dead worker left, or new items; nothing when there are none to give."""
+        if self.returned:
+            return self.returned.popleft()
+        batch = next(self.batches, ()) if len(self.ends) < self.window else ()
+        numbered = deque(enumerate(batch, self.taken))
+        if numbered:
+            self.taken += len(numbered)
+            self.ends.append(self.taken)
+        return numbered
+
+    def listen(self) -> None:
+        """Wait until a worker says something or has taken too long, and act on it."""
+        from multiprocess.connection import wait
+
+        left_s = [worker.left_s for worker in self.workers if worker.todo]
+        began = time.monotonic()
+        heard = wait([worker.pipe for worker in self.workers], max(0.0, min([_SLICE_S, *left_s])))
+        # Only time spent waiting here counts, in slices: the consumer may take long between two
+        # results, and Ctrl-Z or a closed lid must not make a picture a slow one.
+        waited_s = min(_SLICE_S, time.monotonic() - began)
+        for worker in self.workers.copy():
+            if worker.pipe in heard:
+                self.hear(worker)
+            elif worker.todo:
+                worker.left_s -= waited_s
+                if worker.left_s <= 0:
+                    self.bury(worker, "timeout")
+
+    def hear(self, worker: _Worker) -> None:
+        try:
+            kind, value = worker.pipe.recv()
+        except (EOFError, OSError):
+            kind, value = "gone", None
+        if kind == "gone":
+            self.bury(worker, "crashed")
+        elif kind == "ready":
+            worker.ready = True
+            self.stillborn = 0
+            worker.send_todo()
+        elif kind == "error":
+            what = f"item {worker.todo[0][1]!r:.200}" if worker.begun else "its start"
+            msg = f"a worker process failed at {what}:\n{value}"
+            raise WorkerError(msg)
+        else:
+            if kind == "result":
+                self.results[worker.todo.popleft()[0]] = value
+            worker.begun = bool(worker.todo)
+            worker.left_s = self.timeout_s
+
+    def bury(self, worker: _Worker, reason: Literal["crashed", "timeout"]) -> None:
+        """End a worker; replace its item in progress; keep its other items for another worker."""
+        self.workers.remove(worker)
+        detail = worker.end(_GRACE_S if reason == "crashed" else 0.0)
+        if reason == "timeout":
+            detail = f"no answer within {self.timeout_s if worker.begun else _START_LIMIT_S:g} s"
+        logger.info("lost a worker: %s", detail)
+        self.stillborn += not worker.ready
+        if self.stillborn >= _MAX_STILLBORN:
+            msg = f"{self.stillborn} worker processes in a row never got ready: {detail}"
+            raise WorkerError(msg)
+        if worker.begun:
+            number, item = worker.todo.popleft()
+            self.results[number] = self.on_lost(item, Lost(reason, detail))
+        if worker.todo:
+            self.returned.append(worker.todo)
+
+
+def _start(pickled: bytes, preload: Sequence[str], todo: deque[tuple[int, Any]]) -> _Worker:
+    import multiprocess
+    from multiprocess import resource_tracker
+
+    context = multiprocess.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    ours, theirs = context.Pipe(duplex=True)
+    # daemon: also ended when the interpreter exits while a generator was never closed.
+    process = context.Process(target=_serve, args=(theirs, pickled), daemon=True)
+    try:
+        resource_tracker.ensure_running()  # now, since its start unblocks SIGINT
+        with _clean_start():
+            process.start()
+    except (OSError, EOFError) as error:
+        ours.close()
+        msg = f"cannot start a worker process: {error!r}"
+        raise WorkerError(msg) from error
+    finally:
+        theirs.close()
+    return _Worker(process, ours, todo)
+
+
+@contextlib.contextmanager
+def _clean_start() -> Iterator[None]:
+    """Keep the caller's __main__ and Ctrl-C away from the fork server and its workers.
+
+    They would run __main__ again, and a script need not have a guard; loky has
+    init_main_module=False for this. They inherit the mask: Ctrl-C is for the parent alone.
+    """
+    with _START_LOCK:  # or two threads restore each other's dummy
+        main = sys.modules["__main__"]
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            yield
+        finally:
+            sys.modules["__main__"] = main
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _serve(pipe: Any, pickled: bytes) -> None:
+    """Be a worker: answer batches until the parent has gone."""
+    from multiprocess import parent_process
+    from multiprocess.reduction import ForkingPickler
+
+    def end_with_parent() -> None:  # even in the middle of a stuck item
+        parent_process().join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    silence_stderr()  # decoders chatter there; what matters goes through the pipe
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    with contextlib.suppress(OSError):  # nobody there to hear it
+        try:
+            function = ForkingPickler.loads(pickled)
+            pipe.send(("ready", None))
+            while True:
+                batch = pipe.recv_bytes()
+                # Before unpickling: a batch that kills the worker there must cost an item, too.
+                pipe.send(("begun", None))
+                for item in ForkingPickler.loads(batch):
+                    pipe.send(("result", function(item)))
+        except BaseException:
+            pipe.send(("error", traceback.format_exc()))
