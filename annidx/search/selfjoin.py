@@ -21,6 +21,7 @@ from annidx.search.vectors import Points, Rows, Vectors, distances, reach
 LEAF = 512
 BOX_DIMENSIONS = 16
 EUCLIDEAN_DIMENSION = 32
+FEW = 4096
 _SPLIT_DIMENSIONS = 12
 _STRIDE = 16_384
 
@@ -104,9 +105,10 @@ def _points(vectors: Vectors, rows: Rows) -> Points:
     """Return the points that are compared first.
 
     Thumbs: 32 components hold nearly all that tells two photos apart and make boxes prune. Unit
-    vectors are never pruned, so all their dimensions are taken at once.
+    vectors are never pruned, so all their dimensions are taken at once; so are those of few thumbs,
+    for which finding the components would take longer than doing without.
     """
-    if vectors.descriptor.distance != "euclidean":
+    if vectors.descriptor.distance != "euclidean" or len(rows) <= FEW:
         return vectors.points(rows)
     projection = projections.fit(vectors, rows, EUCLIDEAN_DIMENSION)
     return projections.project(vectors, rows, projection)
