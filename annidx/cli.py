@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # A second Ctrl-C must not interrupt the last words.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return _complain("interrupted; the index is as it was before", INTERRUPTED)
+        return _complain("interrupted; the index stays at its last snapshot", INTERRUPTED)
     except BrokenPipeError:
         # `annidx pairs | head`: whoever read us has had enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

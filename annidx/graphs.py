@@ -106,8 +106,8 @@ def load(opened: Snapshot, entry: GraphEntry) -> Graph:
             found = f"unreadable ({error.strerror})"
         if found != expected:
             message = f"{file}: sha256 is {found}, the manifest says {expected}."
-            msg = f'{message} Run "annidx build --rebuild-graphs".'
-            raise IndexDamaged(msg)
+            message = f'{message} Run "annidx build --rebuild-graphs".'
+            raise IndexDamaged(message)
     return graphs.load(path, sidecar.read_bytes(), str(sidecar))
 
 

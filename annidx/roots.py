@@ -28,11 +28,11 @@ def resolve(path: PathLike) -> bytes:
     """
     real = expand(path)
     if not os.path.exists(real):
-        msg = f"no such folder: {os.fsdecode(path)}"
-        raise FolderNotFound(msg)
+        message = f"no such folder: {os.fsdecode(path)}"
+        raise FolderNotFound(message)
     if not os.path.isdir(real):
-        msg = f"not a folder: {os.fsdecode(path)}"
-        raise FolderNotFound(msg)
+        message = f"not a folder: {os.fsdecode(path)}"
+        raise FolderNotFound(message)
     return real
 
 
@@ -128,8 +128,8 @@ def _known(manifest: Manifest, folder: PathLike) -> Root:
         if root.path in wanted:
             return root
     known = ", ".join(os.fsdecode(root.path) for root in manifest.roots) or "none"
-    msg = f"{os.fsdecode(folder)} is not a root of this index; its roots: {known}"
-    raise FolderNotFound(msg)
+    message = f"{os.fsdecode(folder)} is not a root of this index; its roots: {known}"
+    raise FolderNotFound(message)
 
 
 def _gone(rowset: Rowset, root_id: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

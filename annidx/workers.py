@@ -96,8 +96,8 @@ def map_items(
         If `function` raises an exception, or if workers cannot be started.
     """
     if workers < 1 or window < 1 or not timeout_s > 0:
-        msg = f"{workers=}, {window=} and {timeout_s=} must be positive"
-        raise ValueError(msg)
+        message = f"{workers=}, {window=} and {timeout_s=} must be positive"
+        raise ValueError(message)
     supervisor = _Supervisor(filter(len, batches), workers, timeout_s, on_lost, preload, window)
     return supervisor.run(function)
 
@@ -231,8 +231,8 @@ class _Supervisor(Generic[T, R]):
             worker.send_todo()
         elif kind == "error":
             what = f"item {worker.todo[0][1]!r:.200}" if worker.begun else "its start"
-            msg = f"a worker process failed at {what}:\n{value}"
-            raise WorkerError(msg)
+            message = f"a worker process failed at {what}:\n{value}"
+            raise WorkerError(message)
         else:
             if kind == "result":
                 self.results[worker.todo.popleft()[0]] = value
@@ -248,8 +248,8 @@ class _Supervisor(Generic[T, R]):
         logger.info("lost a worker: %s", detail)
         self.stillborn += not worker.ready
         if self.stillborn >= _MAX_STILLBORN:
-            msg = f"{self.stillborn} worker processes in a row never got ready: {detail}"
-            raise WorkerError(msg)
+            message = f"{self.stillborn} worker processes in a row never got ready: {detail}"
+            raise WorkerError(message)
         if worker.begun:
             number, item = worker.todo.popleft()
             self.results[number] = self.on_lost(item, Lost(reason, detail))
@@ -272,8 +272,8 @@ def _start(pickled: bytes, preload: Sequence[str], todo: deque[tuple[int, Any]])
             process.start()
     except (OSError, EOFError) as error:
         ours.close()
-        msg = f"cannot start a worker process: {error!r}"
-        raise WorkerError(msg) from error
+        message = f"cannot start a worker process: {error!r}"
+        raise WorkerError(message) from error
     finally:
         theirs.close()
     return _Worker(process, ours, todo)

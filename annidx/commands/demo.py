@@ -44,13 +44,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def data_folder() -> Path:
-    """Return the folder with the demo's pictures: in the package, or in the clone around it."""
-    package = Path(annidx.__file__).parent
-    for folder in (package / "demo_data", package.parent / "data"):
-        if (folder / "pictures").is_dir():
-            return folder
-    message = "the demo's pictures are not installed: run it from a clone of the repository"
-    raise FolderNotFound(message)
+    """Return the folder data/ of the clone that annidx runs from."""
+    folder = Path(annidx.__file__).parent.parent / "data"
+    if not (folder / "pictures").is_dir():
+        message = f"{folder}: the demo's pictures are not here: run it from a clone of annidx"
+        raise FolderNotFound(message)
+    return folder
 
 
 def truth(data: Path) -> list[dict[str, str]]:

@@ -137,11 +137,11 @@ def decode(data: bytes, path: bytes = b"") -> Picture:
     """
     head = data[: content.HEAD_BYTES]
     if not data:
-        msg = "the file is empty (0 bytes)"
-        raise PictureUnreadable(msg, "empty")
+        message = "the file is empty (0 bytes)"
+        raise PictureUnreadable(message, "empty")
     if content.is_raw(path, head):
-        msg = "camera RAW files are not read yet"
-        raise PictureUnreadable(msg, "raw-unsupported")
+        message = "camera RAW files are not read yet"
+        raise PictureUnreadable(message, "raw-unsupported")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -152,15 +152,15 @@ def decode(data: bytes, path: bytes = b"") -> Picture:
         if content.claims_picture(path, head):
             message = "begins like or is named like a picture, but no decoder recognises it"
             raise PictureUnreadable(message, "unreadable") from None
-        msg = "not a picture in a known format"
-        raise PictureUnreadable(msg, "not-a-picture") from None
+        message = "not a picture in a known format"
+        raise PictureUnreadable(message, "not-a-picture") from None
     except Image.DecompressionBombError:
         message = f"its header says more than {2 * MAX_PIXELS:,} pixels"
         raise PictureUnreadable(message, "too-large") from None
     except Exception as error:  # one picture: whatever a decoder throws costs that picture alone
         what = " ".join(str(error).split()) or type(error).__name__
-        msg = f"cannot be decoded: {what[:200]}"
-        raise PictureUnreadable(msg, "unreadable") from None
+        message = f"cannot be decoded: {what[:200]}"
+        raise PictureUnreadable(message, "unreadable") from None
 
 
 def from_array(array: npt.NDArray[Any]) -> Picture:
@@ -232,8 +232,8 @@ def _refuse_raw(image: Image.Image) -> None:
         return
     dng_version, new_subfile_type, sub_ifds = 50706, 254, 330
     if dng_version in tags or (tags.get(new_subfile_type) == 1 and sub_ifds in tags):
-        msg = "camera RAW files are not read yet"
-        raise PictureUnreadable(msg, "raw-unsupported")
+        message = "camera RAW files are not read yet"
+        raise PictureUnreadable(message, "raw-unsupported")
 
 
 def _picture(

@@ -116,16 +116,16 @@ def query_record(path: bytes) -> Record:
         return outcome
     if isinstance(outcome, Record):
         reason = outcome.error or STATUSES[outcome.status]
-        msg = f"{shown}: {reason}"
-        raise PictureUnreadable(msg, outcome.status)
+        message = f"{shown}: {reason}"
+        raise PictureUnreadable(message, outcome.status)
     if os.path.lexists(path) and not os.path.exists(real):
-        msg = f"{shown}: a symbolic link that leads nowhere"
-        raise PictureUnreadable(msg, "unreadable")
+        message = f"{shown}: a symbolic link that leads nowhere"
+        raise PictureUnreadable(message, "unreadable")
     if os.path.exists(real):
-        msg = f"{shown}: not a regular file"
-        raise PictureUnreadable(msg, "unreadable")
-    msg = f"{shown}: no such file"
-    raise PictureUnreadable(msg, "unreadable")
+        message = f"{shown}: not a regular file"
+        raise PictureUnreadable(message, "unreadable")
+    message = f"{shown}: no such file"
+    raise PictureUnreadable(message, "unreadable")
 
 
 def picture_record(picture: decode.Picture) -> Record:
@@ -145,8 +145,8 @@ def bytes_record(data: bytes) -> Record:
     record = _record(file, time.time_ns(), data, content.content_hash(data))
     if record.status not in READABLE:
         reason = record.error or STATUSES[record.status]
-        msg = f"<bytes>: {reason}"
-        raise PictureUnreadable(msg, record.status)
+        message = f"<bytes>: {reason}"
+        raise PictureUnreadable(message, record.status)
     return record
 
 

@@ -162,8 +162,8 @@ def load(path: Path, sidecar: bytes, where: str) -> Graph:
     try:
         handle.loadIndex(os.fspath(path), load_data=False)
     except Exception as error:  # nmslib raises bare RuntimeErrors of many kinds
-        msg = f"{path}: nmslib cannot load it ({error})"
-        raise IndexDamaged(msg) from None
+        message = f"{path}: nmslib cannot load it ({error})"
+        raise IndexDamaged(message) from None
     handle.setQueryTimeParams({"efSearch": EF_SEARCH})
     return Graph(handle, projection, offsets, members)
 

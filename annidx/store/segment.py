@@ -102,11 +102,13 @@ class Segment:
         self.path = path
         self.rows = rows
         try:
-            self._file = pq.ParquetFile(path, memory_map=True)
+            # One map serves facts and descriptors, and stays valid when the file is unlinked.
+            self._bytes = np.memmap(path, np.uint8, "r")
+            self._file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(self._bytes)))
         except FileNotFoundError:
-            msg = f"{path}: the segment is missing. {_REPAIR}"
-            raise IndexDamaged(msg) from None
-        except (pa.ArrowException, OSError) as error:
+            message = f"{path}: the segment is missing. {_REPAIR}"
+            raise IndexDamaged(message) from None
+        except (pa.ArrowException, OSError, ValueError) as error:
             message = f"{path}: cannot be read as Parquet ({error}). {_REPAIR}"
             raise IndexDamaged(message) from None
         metadata = self._file.schema_arrow.metadata or {}
@@ -148,7 +150,8 @@ class Segment:
             message = f"{self.path}: descriptor {name!r} is not one plain page. {_REPAIR}"
             raise IndexDamaged(message)
         start = chunk.data_page_offset + header
-        return np.memmap(self.path, np.uint8, "r", start, (self.rows, width))
+        block = self._bytes[start : start + self.rows * width]
+        return np.asarray(block).reshape(self.rows, width)
 
     def records(self, rows: Sequence[int] | npt.NDArray[np.intp]) -> Iterator[Record]:
         """Yield rows as records, with their descriptors."""

@@ -189,14 +189,14 @@ def check_format(index: Path) -> None:
         message = f'{index}: there is no index here. Run "annidx build FOLDER" first.'
         raise IndexNotFound(message) from None
     except NotADirectoryError:
-        msg = f"{index}: not a folder, so no index is in it."
-        raise IndexNotFound(msg) from None
+        message = f"{index}: not a folder, so no index is in it."
+        raise IndexNotFound(message) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{where}: cannot be read ({type(error).__name__}: {error})"
-        raise IndexDamaged(msg) from None
+        message = f"{where}: cannot be read ({type(error).__name__}: {error})"
+        raise IndexDamaged(message) from None
     if not isinstance(found, int):
-        msg = f"{where}: its format is {found!r}, a number was expected"
-        raise IndexDamaged(msg)
+        message = f"{where}: its format is {found!r}, a number was expected"
+        raise IndexDamaged(message)
     if found > FORMAT:
         raise IndexTooNew(too_new_message(str(where), found))
 
