@@ -18,9 +18,10 @@ from annidx import graphs
 from annidx import roots as rooted
 from annidx.changes import Known, KnownFiles, decide
 from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS, descriptor
+from annidx.errors import IndexDamaged
 from annidx.images import extract
 from annidx.images.extract import Outcome, Task, Unchanged, Vanished
-from annidx.images.scan import Walk
+from annidx.images.scan import Walk, is_inside
 from annidx.model import IGNORED, READABLE, BuildReport, File, Progress, Record
 from annidx.roots import PathLike
 from annidx.store import files, snapshot
@@ -54,7 +55,9 @@ class Options:
     lock_wait_s : float
         How long to wait for another build to end.
     rebuild : bool
-        Extract everything anew.
+        Extract everything anew; also what mends a damaged index.
+    retry_failed : bool
+        Look again at files that could not be read, though they have not changed.
     rebuild_graphs : bool
         Make all graphs anew.
     """
@@ -66,6 +69,7 @@ class Options:
     lock_wait_s: float = 0.0
     rebuild: bool = False
     rebuild_graphs: bool = False
+    retry_failed: bool = False
 
 
 def build(
@@ -103,7 +107,7 @@ def build(
         snapshot.create(index)
     snapshot.check_format(index)
     with files.writer_lock(index, chosen.lock_wait_s):
-        files.sweep(index)
+        files.sweep(index, snapshot.named_files(index))
         run = _Build(index, resolved, chosen, progress, clock)
         run.extract()
         manifest, published = run.publish()
@@ -121,18 +125,17 @@ class _Build:
         progress: OnProgress | None,
         clock: Callable[[], int],
     ) -> None:
-        base = snapshot.current_manifest(index) or Manifest(0, "")
-        versions = {each.name: each.version for each in DESCRIPTORS.values()}
-        self.was = base
-        if options.rebuild or (base.segments and base.descriptors != versions):
-            base = replace(base, segments=(), graphs=())
         self.index, self.options, self.progress, self.clock = index, options, progress, clock
-        self.base = replace(base, descriptors=versions)
-        # Its roots keep their old paths: rows below a root that is merged away need them.
-        self.known = KnownFiles(Snapshot(index, base))
+        self.warnings: list[str] = []
+        self.was, opened = self._open()
+        versions = {each.name: each.version for each in DESCRIPTORS.values()}
+        # Vectors of another version are never compared: nothing of the old segments can stay.
+        self.outdated = bool(self.was.segments) and self.was.descriptors != versions
+        base = replace(self.was, descriptors=versions)
+        self.base = base
+        self.known = KnownFiles(opened)
         self.roots, self.next_root_id = rooted.merged(base.roots, added, base.next_root_id)
         self.writer = SegmentWriter(index, base.next_image_id, clock())
-        self.warnings: list[str] = []
         self._look_at_roots()
         exclude = base.exclude if options.exclude is None else options.exclude
         self.exclude = tuple(glob for glob in exclude if glob)
@@ -141,16 +144,38 @@ class _Build:
         self.found = self.found_bytes = self.done = self.done_bytes = 0
         self.added = self.decoded = self.hashed = self.failed = 0
 
+    def _open(self) -> tuple[Manifest, Snapshot]:
+        """Open what there is; --rebuild goes on without whatever is damaged."""
+        manifest = Manifest(0, "")
+        try:
+            manifest = snapshot.current_manifest(self.index) or manifest
+            return manifest, Snapshot(self.index, manifest)
+        except IndexDamaged as error:
+            if not self.options.rebuild:
+                raise
+            self.warnings.append(f"{error} Extracting everything anew.")
+        empty = replace(manifest, segments=(), graphs=())
+        return empty, Snapshot(self.index, empty)
+
     def _look_at_roots(self) -> None:
         """Mark roots that are missing or suddenly empty as offline and say so."""
+        self.hidden: list[bytes] = []  # folders whose pictures are kept unseen
+        merged_away = [root for root in self.base.roots if root.path not in self._root_paths()]
+        for root in merged_away:
+            if self._trouble(root):
+                self.hidden.append(root.path)
         for at, root in enumerate(self.roots):
             trouble = self._trouble(root)
             self.roots[at] = replace(root, status="offline" if trouble else "online")
             if trouble:
+                self.hidden.append(root.path)
                 self.warnings.append(
                     f"{os.fsdecode(root.path)} {trouble}: its pictures are kept as they were. "
                     'Bring it back, or use "annidx roots move" or "annidx roots remove".'
                 )
+
+    def _root_paths(self) -> dict[bytes, int]:
+        return {root.path: root.root_id for root in self.roots}
 
     def _trouble(self, root: Root) -> str:
         if not os.path.isdir(root.path):
@@ -173,15 +198,36 @@ class _Build:
             on_lost=_lost,
             preload=("annidx.images.extract",),
         )
+        self._keep_unseen()
         interim_at = time.monotonic() + INTERIM_S
         for task, outcome in zip(tasks, outcomes, strict=True):
             self._take(task, outcome)
-            if not self.base.segments and time.monotonic() > interim_at:
-                self.writer.flush()
-                snapshot.publish(self.index, self._manifest(self.writer.entries))
+            if time.monotonic() > interim_at and not self.outdated:
+                self._publish_interim()
                 interim_at = time.monotonic() + INTERIM_S
-        offline = [root.path for root in self.roots if root.status == "offline"]
-        self.known.keep_inside([*offline, *self.walk.unlisted])
+
+    def _keep_unseen(self) -> None:
+        """Keep what lies in roots that are offline and in folders that could not be listed."""
+        if self.outdated:
+            return
+        by_path = self._root_paths()
+        for path, known in list(self.known.inside([*self.hidden, *self.walk.unlisted])):
+            if known.file.root_id in by_path.values():
+                self.known.keep(known)
+                continue
+            # Its root has been merged into one above.
+            root = next(each for each in by_path if is_inside(path, each))
+            relative = path[len(root.rstrip(b"/")) + 1 :]
+            file = replace(known.file, root_id=by_path[root], path=relative)
+            self._carry(known, file, known.read_ns)
+
+    def _publish_interim(self) -> None:
+        """Publish what is done so far together with what still waits, and with the old graphs."""
+        self.writer.flush()
+        pictures = self.known.entries("pictures", interim=True)[1]
+        other = self.known.entries("other", interim=True)[1]
+        manifest = self._manifest([*pictures, *other, *self.writer.entries])
+        snapshot.publish(self.index, replace(manifest, graphs=self.base.graphs))
 
     def _tasks(self) -> Iterator[Task]:
         """Walk the roots; keep or carry what is known, yield what must be looked at."""
@@ -190,16 +236,25 @@ class _Build:
         for file in self.walk.files():
             root = paths[file.root_id]
             known = self.known.at(os.path.join(root, file.path))
-            decision = decide(file, known, moved=file.root_id in moved)
+            decision = decide(file, known, moved=file.root_id in moved, anew=self._anew(known))
             if known is not None and decision == "keep":
                 self.known.keep(known)
             elif known is not None and decision == "carry":
                 self._carry(known, file, known.read_ns)
             else:
                 known = known or self.known.renamed(file)
+                if known:
+                    self.known.wait(known)
                 self.found += 1
                 self.found_bytes += file.size
-                yield Task(file, root, known.content_hash if known else b"")
+                expected = known.content_hash if known and not self._anew(known) else b""
+                yield Task(file, root, expected)
+
+    def _anew(self, known: Known | None) -> bool:
+        if self.options.rebuild or self.outdated:
+            return True
+        failed = known is not None and known.status not in READABLE | IGNORED
+        return self.options.retry_failed and failed
 
     def _take(self, task: Task, outcome: Outcome) -> None:
         """Book what became of one file."""
@@ -214,9 +269,7 @@ class _Build:
         elif known and (known.status, known.file) == (outcome.status, outcome.file):
             self._same(known, outcome)
         else:
-            if known:
-                self.known.rewrite(known)
-            self._add(outcome)
+            self._add(outcome, known)
         self._tell("extract")
 
     def _unchanged(self, known: Known | None, outcome: Unchanged) -> None:
@@ -230,14 +283,20 @@ class _Build:
     def _same(self, known: Known, record: Record) -> None:
         """Keep a young file that is no picture, or as broken as before; else its bytes changed."""
         if record.status in READABLE or record.content_hash != known.content_hash:
-            self.known.rewrite(known)
-            self._add(record)
+            self._add(record, known)
         else:
             self.known.keep(known)
 
-    def _add(self, record: Record) -> None:
+    def _add(self, record: Record, known: Known | None) -> None:
+        """Write what a file holds now; the same content keeps its number."""
+        same = known is not None and record.content_hash == known.content_hash != bytes(32)
+        if known is not None and same and not self.known.lives_on(known):
+            number, first_seen_ns = known.image_id, known.first_seen_ns
+            record = replace(record, image_id=number, first_seen_ns=first_seen_ns)
+        if known is not None:
+            self.known.rewrite(known)
         if record.status in READABLE:
-            self.added += 1
+            self.added += not same
             self.decoded += 1
         elif record.status not in IGNORED:
             self.failed += 1
@@ -245,8 +304,11 @@ class _Build:
 
     def _carry(self, known: Known, file: File, read_ns: int) -> None:
         """Write a known row anew under new facts, without decoding the picture."""
+        record = replace(self.known.record(known), file=file, read_ns=read_ns)
+        if self.known.lives_on(known):  # a copy took the place of the file that was moved away
+            record = replace(record, image_id=-1)
         self.known.rewrite(known)
-        self.writer.add(replace(self.known.record(known), file=file, read_ns=read_ns))
+        self.writer.add(record)
 
     def publish(self) -> tuple[Manifest, bool]:
         """Write the last segments and the graphs, and publish; a no-op when nothing changed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ YOUNG_NS = 2_000_000_000
 Decision = Literal["keep", "carry", "hash", "extract"]
 
 _FILE = ("root_id", "path", "size", "mtime_ns", "device", "inode")
-_MORE = ("read_ns", "content_hash", "status")
+_MORE = ("read_ns", "content_hash", "status", "image_id", "first_seen_ns")
 
 
 class Known(NamedTuple):
@@ -33,9 +33,17 @@ class Known(NamedTuple):
     read_ns: int
     content_hash: bytes
     status: str
+    image_id: int
+    first_seen_ns: int
+
+    @property
+    def was_never_read(self) -> bool:
+        """True when permissions or the disk stood in the way, not the file's content."""
+        unread = self.content_hash == bytes(32)
+        return self.status == "denied" or (self.status == "unreadable" and unread)
 
 
-def decide(file: File, known: Known | None, *, moved: bool) -> Decision:
+def decide(file: File, known: Known | None, *, moved: bool, anew: bool = False) -> Decision:
     """Decide what to do with a file that the walk has found.
 
     Parameters
@@ -46,6 +54,8 @@ def decide(file: File, known: Known | None, *, moved: bool) -> Decision:
         What the snapshot has for its path.
     moved : bool
         True when its root was moved, so that inodes say nothing.
+    anew : bool
+        True when it is to be extracted whatever is known.
 
     Returns
     -------
@@ -53,7 +63,7 @@ def decide(file: File, known: Known | None, *, moved: bool) -> Decision:
         'keep' the row; 'carry' it over under another root; 'hash' the file again since it was very
         young when it was read; 'extract' it.
     """
-    if known is None:
+    if known is None or anew or known.was_never_read:
         return "extract"
     before = known.file
     if (file.size, file.mtime_ns) != (before.size, before.mtime_ns):
@@ -79,12 +89,14 @@ class KnownFiles:
         self._kept: dict[Kind, npt.NDArray[np.bool_]] = {}
         self._by_path: dict[bytes, Known] = {}
         self._by_inode: dict[tuple[int, int], Known] = {}
-        self._rewritten: set[int] = set()  # rows of pictures that live on in a new row
+        self._pending: dict[Kind, npt.NDArray[np.bool_]] = {}
+        self._rewritten: dict[Kind, set[int]] = {"pictures": set(), "other": set()}
         for kind, rowset in self._rowsets.items():
             self._read(opened, kind, rowset)
 
     def _read(self, opened: Snapshot, kind: Kind, rowset: Rowset) -> None:
         self._kept[kind] = np.zeros(len(rowset), np.bool_)
+        self._pending[kind] = np.zeros(len(rowset), np.bool_)
         rows = np.flatnonzero(rowset.live)
         files = zip(*(rowset.values(name, rows) for name in _FILE), strict=True)
         more = zip(*(rowset.values(name, rows) for name in _MORE), strict=True)
@@ -110,23 +122,28 @@ class KnownFiles:
         """Tell whether anything is known below a folder."""
         return any(is_inside(path, folder) for path in self._by_path)
 
+    def inside(self, folders: Sequence[bytes]) -> Iterator[tuple[bytes, Known]]:
+        """Yield (absolute path, row) of all rows below some folders that do not live on already."""
+        for path, known in self._by_path.items():
+            if not self.lives_on(known) and any(is_inside(path, folder) for folder in folders):
+                yield path, known
+
     def keep(self, known: Known) -> None:
         """Keep a row as it is."""
         self._kept[known.kind][known.row] = True
 
-    def keep_inside(self, folders: Iterable[bytes]) -> None:
-        """Keep all rows below folders that could not be looked into."""
-        hidden = list(folders)
-        if not hidden:
-            return
-        for path, known in self._by_path.items():
-            if any(is_inside(path, folder) for folder in hidden):
-                self.keep(known)
+    def wait(self, known: Known) -> None:
+        """Note that a row is to be looked at again; until then it counts in interim snapshots."""
+        self._pending[known.kind][known.row] = True
 
     def rewrite(self, known: Known) -> None:
         """Note that a new row takes the place of this one."""
-        if known.kind == "pictures":
-            self._rewritten.add(known.row)
+        self._rewritten[known.kind].add(known.row)
+
+    def lives_on(self, known: Known) -> bool:
+        """Tell whether a row is kept, or a new row has taken its place."""
+        kept = bool(self._kept[known.kind][known.row])
+        return kept or known.row in self._rewritten[known.kind]
 
     def record(self, known: Known) -> Record:
         """Return a row as a record, with its descriptors."""
@@ -134,10 +151,18 @@ class KnownFiles:
 
     def removed_pictures(self) -> int:
         """Count the pictures that are neither kept nor rewritten."""
-        live = self._rowsets["pictures"].live
-        return int((live & ~self._kept["pictures"]).sum()) - len(self._rewritten)
+        gone = self._rowsets["pictures"].live & ~self._kept["pictures"]
+        gone[list(self._rewritten["pictures"])] = False
+        return int(gone.sum())
 
-    def entries(self, kind: Kind) -> tuple[Rowset, list[SegmentEntry]]:
-        """Return the rows of a kind, and its segments with all that is not kept removed."""
+    def entries(self, kind: Kind, *, interim: bool = False) -> tuple[Rowset, list[SegmentEntry]]:
+        """Return the rows of a kind, and its segments with all that is not kept removed.
+
+        With `interim`, rows that wait to be looked at again are still there.
+        """
         rowset = self._rowsets[kind]
-        return rowset, snapshot.without(rowset, ~self._kept[kind])
+        keep = self._kept[kind].copy()
+        if interim:
+            keep |= self._pending[kind]
+            keep[list(self._rewritten[kind])] = False
+        return rowset, snapshot.without(rowset, ~keep)

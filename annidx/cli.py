@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import logging
 import os
 import signal
@@ -34,7 +36,9 @@ exit codes:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser with all verbs."""
-    common = argparse.ArgumentParser(add_help=False)
+    # Two of them: set_defaults() reaches into the actions that a parser shares with its parents.
+    before, common = (argparse.ArgumentParser(add_help=False) for _ in range(2))
+    add_common_options(before)
     add_common_options(common)
     parser = argparse.ArgumentParser(
         prog="annidx",
@@ -42,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        parents=[common],
+        parents=[before],
     )
     parser.add_argument("--version", action="version", version=f"annidx {__version__}")
     parser.set_defaults(index=None, json=False, quiet=False, verbose=False)
@@ -68,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(arguments)
     level = logging.INFO if args.verbose else logging.WARNING
     logging.basicConfig(level=level, format="annidx: %(message)s")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no error
+            stream.reconfigure(errors="backslashreplace")
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -82,11 +89,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}", 1)
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        hint = ""
+        if error.errno == errno.ENOSPC:
+            hint = "; the index stays at its last snapshot: free some space and build again"
+        return _complain(f"{where}{error.strerror or error}{hint}", 1)
     return code
 
 
 def _complain(message: str, code: int) -> int:
+    if sys.stderr is None:
+        return code
     sys.stderr.write(f"annidx: {shown_text(message)}\n")
     return code

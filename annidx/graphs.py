@@ -62,15 +62,18 @@ def make(opened: Snapshot, metric: str, *, threads: int) -> GraphEntry:
     segments = tuple(entry.sha256 for entry in opened.pictures.entries)
     facts = {"metric": metric, "sha256": digest, "segments": segments, "found_itself": share}
     sidecar = built.sidecar({**facts, "parameters": {"M": 16, "post": 2}})
-    files.write_new(_sidecar(index, digest), sidecar, index)
+    # Under its own hash: small graphs may come out alike while what their nodes stand for differs.
+    staged = files.staging_path(index, ".json")
+    staged.write_bytes(sidecar)
+    sidecar_digest, _ = files.seal(staged, index / "graphs", ".json")
     # What was written is what will be used: it is loaded back, and that one is measured.
-    loaded = graphs.load(_hnsw(index, digest), sidecar, str(_sidecar(index, digest)))
+    loaded = graphs.load(_hnsw(index, digest), sidecar, str(_sidecar(index, sidecar_digest)))
     certificate = certify(vectors, loaded, vectors.descriptor.cutoff)
     return GraphEntry(
         metric=metric,
         sha256=digest,
         size=size,
-        sidecar_sha256=files.sha256_of(_sidecar(index, digest)),
+        sidecar_sha256=sidecar_digest,
         segments=segments,
         nodes=built.nodes,
         recall=certificate.recall,
@@ -98,7 +101,7 @@ def load(opened: Snapshot, entry: GraphEntry) -> Graph:
     IndexDamaged
         When a file is missing or is not what the manifest says: nmslib would crash or lie.
     """
-    path, sidecar = _hnsw(opened.index, entry.sha256), _sidecar(opened.index, entry.sha256)
+    path, sidecar = _hnsw(opened.index, entry.sha256), _sidecar(opened.index, entry.sidecar_sha256)
     for file, expected in ((path, entry.sha256), (sidecar, entry.sidecar_sha256)):
         try:
             found = files.sha256_of(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -28,9 +29,11 @@ from annidx.search.graph import Graph
 from annidx.search.query import graph_search, rows_beyond
 from annidx.search.selfjoin import RowPairs
 from annidx.search.vectors import Stored, Vectors
-from annidx.store.manifest import Manifest
+from annidx.store.manifest import GraphEntry, Manifest
 from annidx.store.snapshot import Snapshot
 from annidx.store.tables import pairs_table
+
+log = logging.getLogger(__name__)
 
 K = 10
 """Default k of a query."""
@@ -305,6 +308,10 @@ class Index:
         )
         return sorted(each for each in facts if each[1] not in IGNORED)
 
+    def usable_graph(self, metric: str) -> GraphEntry | None:
+        """Return the graph that answers queries of a metric, None when the exact engine does."""
+        return graphs.usable(self.snapshot, metric)
+
     def vectors(self, metric: str) -> Vectors:
         """Return the stored descriptors of a metric."""
         with self._lock:
@@ -327,6 +334,7 @@ class Index:
             graph=entry is not None,
             exact=exact,
         )
+        log.info("%s engine: %s, about %.4f CPU s", plan.engine, plan.reason, plan.cost_s)
         if plan.engine == "exact" or entry is None:
             found = scan.search(vectors, stored, cutoff=limit, k=k)
             sure = frozenset(range(len(found)))
@@ -362,12 +370,14 @@ class Index:
     def _join(
         self, measure: Descriptor, limit: float, max_pairs: int, *, exhaustive: bool
     ) -> RowPairs:
+        plan = planner.plan(measure, pictures=self.pictures, request="whole set", graph=False)
+        log.info("%s engine: %s, about %.2f CPU s", plan.engine, plan.reason, plan.cost_s)
         vectors = self.vectors(measure.name)
         expected = selfjoin.estimate_pairs(vectors, limit)
         if expected > max_pairs:
             message = (
                 f"about {expected:,} pairs lie within {limit:g} ({measure.name}), more than "
-                f"--max-pairs {max_pairs:,}: lower --cutoff, or raise --max-pairs"
+                f"the limit of {max_pairs:,}: lower the cutoff, or raise the limit (--max-pairs)"
             )
             raise UsageError(message)
         join = selfjoin.exhaustive_pairs if exhaustive else selfjoin.pairs

@@ -49,12 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=_positive, metavar="N", help="worker processes")
     parser.add_argument(
-        "--timeout", type=_seconds, default=60.0, metavar="S", help="for one picture (default 60)"
+        "--timeout",
+        type=_more_than_0,
+        default=60.0,
+        metavar="S",
+        help="for one picture (default 60)",
     )
     parser.add_argument(
         "--lock-wait", type=_seconds, default=0.0, metavar="S", help="wait for another build to end"
     )
     parser.add_argument("--rebuild", action="store_true", help="extract everything anew")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="look again at files that could not be read"
+    )
     parser.add_argument("--rebuild-graphs", action="store_true", help="make all graphs anew")
 
 
@@ -66,10 +73,11 @@ def run(args: argparse.Namespace) -> int:
         exclude=args.exclude,
         graph_metrics=args.graphs.split(",") if args.graphs else None,
         workers=args.workers,
-        timeout_s=args.timeout or 60.0,
+        timeout_s=args.timeout,
         lock_wait_s=args.lock_wait,
         rebuild=args.rebuild,
         rebuild_graphs=args.rebuild_graphs,
+        retry_failed=args.retry_failed,
     )
     with Meter(args) as meter:
         report = annidx.build(args.roots, index=index_path(args), options=options, progress=meter)
@@ -106,7 +114,8 @@ class Meter:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._json = args.json
-        self._shows_bar = sys.stderr.isatty() and not args.quiet and not args.json
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._shows_bar = terminal and not args.quiet and not args.json
         self._bar: Any = None
         self._last = time.monotonic()
         self._started = self._last
@@ -160,6 +169,14 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         message = f"{text}: expected 1 or more"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def _more_than_0(text: str) -> float:
+    value = _seconds(text)
+    if value == 0:
+        message = f"{text}: expected more than 0 seconds"
         raise argparse.ArgumentTypeError(message)
     return value
 

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,37 +174,44 @@ def match_fields(match: Match) -> dict[str, Any]:
     }
 
 
-def answer_fields(answers: Iterable[Answer], count: int, started: float) -> dict[str, Any]:
-    """Return the summary fields of a search that gave one or more answers."""
-    given = list(answers)
-    if not given:
-        return {"complete": True, "exact": True, "engine": "exact", "recall": None, "count": count}
-    by_graph = [each for each in given if each.engine == "graph"]
-    first = (by_graph or given)[0]
+def answer_fields(answer: Answer | None, count: int, started: float) -> dict[str, Any]:
+    """Return the summary fields of a search; None when every query file was unreadable."""
     return {
-        "complete": all(each.complete for each in given),
-        "exact": not by_graph,
-        "engine": first.engine,
-        "recall": first.recall,
+        "complete": answer is not None and answer.complete,
+        "exact": answer is not None and answer.exact,
+        "engine": answer.engine if answer else None,
+        "recall": answer.recall if answer else None,
         "count": count,
-        "metric": first.metric,
-        "cutoff": first.cutoff,
-        "k": first.k,
-        "snapshot": first.snapshot,
+        "metric": answer.metric if answer else None,
+        "cutoff": answer.cutoff if answer else None,
+        "k": answer.k if answer else None,
+        "snapshot": answer.snapshot if answer else None,
         "seconds": round(time.monotonic() - started, 4),
     }
 
 
+def together(answers: Iterable[Answer]) -> Answer | None:
+    """Return one answer for several: complete and exact when all are; None without any."""
+    given = list(answers)
+    if not given:
+        return None
+    by_graph = [each for each in given if each.engine == "graph"]
+    return replace((by_graph or given)[0], complete=all(each.complete for each in given))
+
+
 def answer_sentence(fields: Mapping[str, Any]) -> str:
-    """Return how an answer came about, in brackets."""
+    """Return the cutoff and, in brackets, how an answer came about."""
+    if fields["engine"] is None:
+        return "the cutoff (nothing was asked)"
     if fields["exact"]:
         engine = "exact engine"
     elif fields["recall"] is None:
         engine = "graph engine"
     else:
         engine = f"graph engine, recall {fields['recall']:.4f}"
-    complete = "complete" if fields["complete"] else f"cut short by -k {fields.get('k')}"
-    return f"({fields.get('metric', '')}, {engine}, {complete}, {fields.get('seconds', 0):.2f} s)"
+    complete = "complete" if fields["complete"] else f"cut short by -k {fields['k']}"
+    facts = ", ".join([fields["metric"], engine, complete, f"{fields['seconds']:.2f} s"])
+    return f"{fields['cutoff']:g} ({facts})"
 
 
 def plural(count: int, noun: str) -> str:

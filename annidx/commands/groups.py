@@ -55,10 +55,10 @@ def run(args: argparse.Namespace) -> int:
         for path in group.raw_paths:
             print(f"  {paths(path)}")
     grouped = sum(len(group.raw_paths) for group in found)
-    fields = answer_fields([found.answer], len(found), started)
+    fields = answer_fields(found.answer, len(found), started)
     fields |= {"pictures": grouped, "low_information": found.low_information}
     sentence = f"{plural(len(found), 'group')} of {plural(grouped, 'picture')} within "
-    sentence += f"{fields['cutoff']:g} {answer_sentence(fields)}"
+    sentence += answer_sentence(fields)
     if found.low_information:
         sentence += f"\n{plural(found.low_information, 'picture')} of nearly one flat colour set "
         sentence += "aside: being near says nothing about them"

@@ -19,6 +19,7 @@ from annidx.commands.common import (
     print_summary,
     search_options,
     shown,
+    together,
 )
 from annidx.commands.query import exit_code, file_names, read_files
 from annidx.model import path_fields
@@ -66,10 +67,11 @@ def run(args: argparse.Namespace) -> int:
         if near:
             print(f"{distance_text(near.distance)}  {near.kind:11}  {paths(near.raw_path)}")
     found = sum(bool(matches) for matches in answers)
-    fields = answer_fields((matches.answer for matches in answers), found, started)
+    answer = together(matches.answer for matches in answers)
+    fields = answer_fields(answer, found, started)
     fields |= {"queries": len(records), "failed": failed}
     sentence = f"{found:,} of {plural(len(records), 'picture')} found within "
-    print_summary(args, fields, sentence + f"{fields.get('cutoff', 0):g} {answer_sentence(fields)}")
+    print_summary(args, fields, sentence + answer_sentence({**fields, "complete": True}))
     if failed:
         return exit_code(failed, len(records))
     return 0 if found == len(records) else NOT_FOUND

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             start = f"{distance_text(pair.distance)}  {pair.kind:11}"
             print(f"{start}  {paths(pair.raw_a):{width}}  {paths(pair.raw_b)}")
-    fields = answer_fields([found.answer], len(found), started)
+    fields = answer_fields(found.answer, len(found), started)
     sentence = f"{plural(len(found), 'pair')} of {plural(len(index), 'picture')} within "
-    print_summary(args, fields, sentence + f"{fields['cutoff']:g} {answer_sentence(fields)}")
+    print_summary(args, fields, sentence + answer_sentence(fields))
     return 0

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from annidx.commands.common import (
@@ -23,10 +23,11 @@ from annidx.commands.common import (
     print_summary,
     search_options,
     shown,
+    together,
     warn,
 )
 from annidx.errors import PictureUnreadable, UsageError
-from annidx.model import Matches, Record, path_fields
+from annidx.model import Answer, Matches, Record, path_fields
 from annidx.native import quiet_stderr
 
 if TYPE_CHECKING:
@@ -66,19 +67,20 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(message)
     index = open_index(args)
     options = {"k": args.k, **search_options(args)}
+    found: Sequence[Matches]
     if names is None:
-        found: Iterable[Matches] = index.neighbours(**options)
+        found = neighbours = index.neighbours(**options)
+        answer: Answer | None = neighbours.answer
         asked, failed = len(index), 0
     else:
         records, failed = read_files(names)
         found = index.query_many(records, **options)
+        answer = together(matches.answer for matches in found)
         asked = len(records)
     count = print_matches(args, index, found, asked)
-    fields = answer_fields((matches.answer for matches in found), count, started)
-    fields |= {"queries": asked, "failed": failed}
+    fields = answer_fields(answer, count, started) | {"queries": asked, "failed": failed}
     sentence = f"{plural(count, 'neighbour')} of {plural(asked, 'picture')} within "
-    sentence += f"{fields.get('cutoff', 0):g} {answer_sentence(fields)}"
-    print_summary(args, fields, sentence)
+    print_summary(args, fields, sentence + answer_sentence(fields))
     return exit_code(failed, asked)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from annidx.commands.common import (
+    add_common_options,
     index_path,
     plural,
     print_json,
@@ -26,15 +27,26 @@ examples:
   annidx roots move /media/old-disk/photos /mnt/new-disk/photos"""
 
 
+_ACTIONS = {
+    "list": "list the roots",
+    "add": "add roots; the next build reads them",
+    "remove": "take a root and its pictures out of the index",
+    "move": "a root lies elsewhere now",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="list the roots", allow_abbrev=False)
-    added = actions.add_parser("add", help="add roots", allow_abbrev=False)
-    added.add_argument("roots", nargs="+", metavar="ROOT")
-    removed = actions.add_parser("remove", help="remove a root", allow_abbrev=False)
-    removed.add_argument("root", metavar="ROOT")
-    moved = actions.add_parser("move", help="a root lies elsewhere now", allow_abbrev=False)
+    common = argparse.ArgumentParser(add_help=False)
+    add_common_options(common)
+    made = {
+        name: actions.add_parser(name, help=text, allow_abbrev=False, parents=[common])
+        for name, text in _ACTIONS.items()
+    }
+    made["add"].add_argument("roots", nargs="+", metavar="ROOT")
+    made["remove"].add_argument("root", metavar="ROOT")
+    moved = made["move"]
     moved.add_argument("old", metavar="OLD")
     moved.add_argument("new", metavar="NEW")
 

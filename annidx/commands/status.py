@@ -83,7 +83,7 @@ def _fields(index: Index) -> dict[str, Any]:
                 "recall_low": graph.recall_low,
                 "sampled_pairs": graph.sampled_pairs,
                 "found_itself": graph.found_itself,
-                "used": graph.usable,
+                "used": graph == index.usable_graph(graph.metric),
             }
             for graph in manifest.graphs
         ],
@@ -102,7 +102,7 @@ def _print(index: Index, fields: dict[str, Any]) -> None:
         recall = "no pairs in the sample"
         if graph["recall"] is not None:
             recall = f"recall {graph['recall']:.4f} of {graph['sampled_pairs']:,} sampled pairs"
-        used = "" if graph["used"] else ", NOT USED: below its target"
+        used = "" if graph["used"] else ", NOT USED: build again"
         print(f"graph      {graph['metric']}: {graph['nodes']:,} nodes, {recall}{used}")
     left = ", ".join(f"{count:,} {reason}" for reason, count in fields["left_out"].items())
     ignored = {status: n for status, n in manifest.counts.items() if status in IGNORED}

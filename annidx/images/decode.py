@@ -146,8 +146,6 @@ def decode(data: bytes, path: bytes = b"") -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _decode(data)
-    except PictureUnreadable:
-        raise
     except UnidentifiedImageError:
         if content.claims_picture(path, head):
             message = "begins like or is named like a picture, but no decoder recognises it"
@@ -158,9 +156,7 @@ def decode(data: bytes, path: bytes = b"") -> Picture:
         message = f"its header says more than {2 * MAX_PIXELS:,} pixels"
         raise PictureUnreadable(message, "too-large") from None
     except Exception as error:  # one picture: whatever a decoder throws costs that picture alone
-        what = " ".join(str(error).split()) or type(error).__name__
-        message = f"cannot be decoded: {what[:200]}"
-        raise PictureUnreadable(message, "unreadable") from None
+        raise _unreadable(error) from None
 
 
 def from_array(array: npt.NDArray[Any]) -> Picture:
@@ -186,12 +182,18 @@ def from_image(image: Any) -> Picture:
     if not isinstance(image, Image.Image):
         message = f"expected a PIL image, an array, bytes or a path, got {type(image).__name__}"
         raise PictureUnreadable(message, "unreadable")
-    return _picture(image.copy(), (0, 0, *image.size), truncated=False, stored_size=image.size)
+    try:
+        box = (0, 0, *image.size)
+        return _picture(image.copy(), box, truncated=False, stored_size=image.size)
+    except Exception as error:  # a lazily opened image is decoded here
+        raise _unreadable(error) from None
 
 
-def is_image(value: object) -> bool:
-    """Tell whether `value` is a PIL image."""
-    return isinstance(value, Image.Image)
+def _unreadable(error: Exception) -> PictureUnreadable:
+    if isinstance(error, PictureUnreadable):
+        return error
+    what = " ".join(str(error).split()) or type(error).__name__
+    return PictureUnreadable(f"cannot be decoded: {what[:200]}", "unreadable")
 
 
 def _decode(data: bytes) -> Picture:

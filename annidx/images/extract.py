@@ -109,7 +109,10 @@ def query_record(path: bytes) -> Record:
     PictureUnreadable
         When it is missing, no regular file, no picture or damaged; the path is in the message.
     """
-    shown = ascii(os.fsdecode(path))[1:-1]
+    shown = os.fsdecode(path)
+    if b"\0" in path:
+        message = f"{shown}: no file name has a NUL byte; a list with them wants -0"
+        raise PictureUnreadable(message, "unreadable")
     real = os.path.realpath(path)
     outcome = extract(Task(File(0, real, 0, 0, 0, 0), b""))
     if isinstance(outcome, Record) and outcome.status in READABLE:
@@ -173,16 +176,19 @@ def _read(path: bytes) -> tuple[bytes, os.stat_result, str] | None:
     ever, so it is opened without blocking and looked at again.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags), "rb", buffering=0) as handle:
-        facts = os.fstat(handle.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            return None
+    descriptor = os.open(path, flags)
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        return None
+    with open(descriptor, "rb", buffering=0) as handle:
         head = handle.read(content.HEAD_BYTES)
         if not content.may_be_picture(path, head):
             return b"", facts, "not-a-picture"
         if facts.st_size > MAX_BYTES:
             return b"", facts, "too-large"
-        return head + handle.read(), facts, ""
+        handle.seek(0)
+        return handle.read(), facts, ""
 
 
 def _record(file: File, read_ns: int, data: bytes, digest: bytes) -> Record:

@@ -10,6 +10,7 @@ checks the file's hash before `load`).
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import logging
 import os
@@ -90,7 +91,11 @@ class Graph:
 
     def save(self, path: Path) -> None:
         """Write the .hnsw file. Only a graph that was built, not loaded, can be saved."""
-        self.handle.saveIndex(os.fspath(path), save_data=False)
+        try:
+            self.handle.saveIndex(os.fspath(path), save_data=False)
+        except RuntimeError as error:  # nmslib hides errno behind its stream's own words
+            message = f"the graph cannot be written ({error}): is the disk full?"
+            raise OSError(errno.EIO, message, os.fspath(path)) from None
 
     def sidecar(self, facts: dict[str, Any]) -> bytes:
         """Return the JSON that stands beside the .hnsw file; `facts` are added to it."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.search.selfjoin import RowPairs
-from annidx.search.vectors import Rows, Vectors, distances
+from annidx.search.vectors import Rows, Vectors, distances, embed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,20 @@ def connected(found: RowPairs) -> list[RowGroup]:
 def diameter(vectors: Vectors, rows: Rows) -> float:
     """Return the largest exact distance of two of the rows, 0 for fewer than two."""
     stored = np.unique(vectors.take(rows), axis=0)  # a thousand copies are one vector
+    radii = np.full(len(stored), np.inf)
+    if vectors.descriptor.distance == "euclidean":
+        # Outermost first: two points are no further apart than their distances to the middle
+        # together, so that the farthest pair is found, and proven, after a few rows.
+        points = embed(vectors.descriptor, stored)
+        radii = np.linalg.norm(points - points.mean(axis=0), axis=1) + 1.0  # 1: float32 slack
+        order = np.argsort(-radii)
+        stored, radii = stored[order], radii[order]
     longest = 0.0
     for at in range(len(stored) - 1):
-        apart = distances(vectors.descriptor, stored[at : at + 1], stored[at + 1 :])
+        others = stored[at + 1 :][radii[at] + radii[at + 1 :] > longest]
+        if len(others) == 0:
+            break
+        apart = distances(vectors.descriptor, stored[at : at + 1], others)
         longest = max(longest, float(apart.max()))
     return longest
 

@@ -132,7 +132,10 @@ def _candidates(
     points: Points, edges: npt.NDArray[np.intp], limit: np.float32
 ) -> Iterator[tuple[Rows, Rows]]:
     """Yield index pairs (one, other) of points within the limit; each pair of points once."""
-    squares = np.einsum("ij,ij->i", points, points)
+    # Two more columns on each side make one matrix product give -d^2 / 2 at once.
+    halves = -0.5 * np.einsum("ij,ij->i", points, points)[:, None]
+    ones = np.ones_like(halves)
+    left, right = np.hstack([points, halves, ones]), np.hstack([points, ones, halves])
     low = np.stack([points[a:b].min(axis=0) for a, b in pairwise(edges)])
     high = np.stack([points[a:b].max(axis=0) for a, b in pairwise(edges)])
     for leaf, (start, stop) in enumerate(pairwise(edges)):
@@ -142,11 +145,8 @@ def _candidates(
         columns = columns[_near_box(points[columns], low[leaf], high[leaf], limit)]
         for at in range(0, len(columns), _STRIDE):
             part = columns[at : at + _STRIDE]
-            squared = points[start:stop] @ points[part].T
-            squared *= -2.0
-            squared += squares[start:stop, None]
-            squared += squares[part]
-            one, other = np.nonzero(squared <= limit)
+            near_enough = left[start:stop] @ right[part].T >= -0.5 * limit
+            one, other = np.divmod(np.flatnonzero(near_enough), len(part))
             one, other = one + start, part[other]
             later = other > one
             yield one[later], other[later]
@@ -184,5 +184,5 @@ def by_row(found: RowPairs) -> Iterator[tuple[int, Rows, npt.NDArray[np.float64]
     order = np.lexsort((other, apart, one))
     one, other, apart = one[order], other[order], apart[order]
     starts = np.flatnonzero(np.diff(one, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(one)], strict=True):
+    for start, stop in pairwise([*starts, len(one)]):
         yield int(one[start]), other[start:stop], apart[start:stop]

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -115,10 +115,21 @@ def writer_lock(index: Path, wait_s: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def sweep(index: Path) -> None:
-    """Remove what crashed builds left in ``tmp/``; only the holder of the lock may call it."""
-    for left in (index / "tmp").iterdir():
-        left.unlink(missing_ok=True)
+def sweep(index: Path, named: Collection[str] | None) -> None:
+    """Remove what crashed builds left; only the holder of the lock may call it.
+
+    Parameters
+    ----------
+    index : Path
+    named : collection of str or None
+        Names of the segments and graphs that some manifest needs; all others go. None: unknown,
+        only ``tmp/`` is swept.
+    """
+    left = list((index / "tmp").iterdir())
+    for folder in ("segments", "graphs") if named is not None else ():
+        left += [path for path in (index / folder).iterdir() if path.name not in (named or ())]
+    for path in left:
+        path.unlink(missing_ok=True)
 
 
 def _locked_message(index: Path, holder: Path) -> str:

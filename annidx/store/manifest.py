@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as dataclass_fields
 from typing import Any, Literal
 
 from annidx.errors import IndexDamaged, IndexTooNew
@@ -201,13 +202,16 @@ def _parse(fields: dict[str, Any]) -> Manifest:
         for root in fields.pop("roots")
     ]
     segments = [
-        SegmentEntry(**{**entry, "removed": tuple((a, b) for a, b in entry["removed"])})
+        SegmentEntry(**_known(entry, SegmentEntry, removed=[(a, b) for a, b in entry["removed"]]))
         for entry in fields.pop("segments")
     ]
-    graphs = [
-        GraphEntry(**{**entry, "segments": tuple(entry["segments"])})
-        for entry in fields.pop("graphs")
-    ]
-    for name in ("exclude", "graph_metrics"):
-        fields[name] = tuple(fields[name])
-    return Manifest(roots=tuple(roots), segments=tuple(segments), graphs=tuple(graphs), **fields)
+    graphs = [GraphEntry(**_known(entry, GraphEntry)) for entry in fields.pop("graphs")]
+    known = _known(fields, Manifest)
+    return Manifest(roots=tuple(roots), segments=tuple(segments), graphs=tuple(graphs), **known)
+
+
+def _known(entry: Mapping[str, Any], kind: type, **changed: Any) -> dict[str, Any]:
+    """Return the fields that this version knows, lists as tuples: a new key is no new format."""
+    names = {each.name for each in dataclass_fields(kind)}
+    chosen = {name: value for name, value in {**entry, **changed}.items() if name in names}
+    return {k: tuple(value) if isinstance(value, list) else value for k, value in chosen.items()}

@@ -162,7 +162,10 @@ def current_manifest(index: Path) -> Manifest | None:
         except (IndexDamaged, OSError) as error:
             log.warning("%s; the snapshot before it is used", error)
     if numbered:
-        message = f'{index}: none of its {len(numbered)} manifests is whole. Run "annidx build".'
+        message = (
+            f"{index}: none of its {len(numbered)} manifests is whole. "
+            'Run "annidx build --rebuild FOLDER..." to start anew.'
+        )
         raise IndexDamaged(message)
     return None
 
@@ -211,7 +214,9 @@ def create(index: Path) -> None:
         When the folder exists and holds something else.
     """
     marker = index / "annidx.json"
-    if index.exists() and not marker.exists() and (not index.is_dir() or any(index.iterdir())):
+    # The folders alone are what a build leaves that was killed right at its start.
+    foreign = not index.is_dir() or any(each.name not in files.FOLDERS for each in index.iterdir())
+    if index.exists() and not marker.exists() and foreign:
         message = f"{index}: exists and is no index. Name an empty or a new folder with --index."
         raise IndexNotFound(message)
     files.make_folders(index)
@@ -264,8 +269,8 @@ def damaged_files(index: Path, manifest: Manifest) -> list[str]:
     expected = [(_segment(index, entry), entry.sha256) for entry in manifest.segments]
     for graph in manifest.graphs:
         expected.append((index / "graphs" / f"{graph.sha256}.hnsw", graph.sha256))
-        expected.append((index / "graphs" / f"{graph.sha256}.json", graph.sidecar_sha256))
-    lines = []
+        expected.append((index / "graphs" / f"{graph.sidecar_sha256}.json", graph.sidecar_sha256))
+    lines = _damaged_manifests(index)
     for path, digest in expected:
         try:
             found = files.sha256_of(path)
@@ -274,6 +279,33 @@ def damaged_files(index: Path, manifest: Manifest) -> list[str]:
         if found != digest:
             lines.append(f"{path}: sha256 is {found}, the manifest says {digest}")
     return lines
+
+
+def _damaged_manifests(index: Path) -> list[str]:
+    lines = []
+    for path in manifest_paths(index):
+        try:
+            Manifest.from_json(path.read_bytes(), str(path))
+        except (IndexDamaged, OSError) as error:
+            lines.append(str(error))
+    return lines
+
+
+def named_files(index: Path) -> set[str] | None:
+    """Return the names of all segments, graphs and sidecars that the manifests name.
+
+    None when a manifest is damaged: then nobody knows what it named.
+    """
+    names: set[str] = set()
+    for path in manifest_paths(index):
+        try:
+            manifest = Manifest.from_json(path.read_bytes(), str(path))
+        except (IndexDamaged, OSError):
+            return None
+        names |= {f"{entry.sha256}.parquet" for entry in manifest.segments}
+        names |= {f"{graph.sha256}.hnsw" for graph in manifest.graphs}
+        names |= {f"{graph.sidecar_sha256}.json" for graph in manifest.graphs}
+    return names
 
 
 def _segment(index: Path, entry: SegmentEntry) -> Path:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from annidx.errors import IndexDamaged
 from annidx.model import READABLE, Record
-from annidx.store import snapshot
+from annidx.store import files, snapshot
 from annidx.store.manifest import Kind, SegmentEntry
 from annidx.store.segment import ROWS
 from annidx.store.snapshot import Rowset
@@ -74,6 +75,11 @@ class SegmentWriter:
         taken = []
         for at in chosen:
             place = rowset.place(entries[at].sha256)
+            path = rowset.segments[place].path
+            if files.sha256_of(path) != entries[at].sha256:  # never launder damage into a new file
+                message = f"{path}: its sha256 is not what the manifest says. "
+                message += 'Run "annidx build --rebuild" to extract everything anew.'
+                raise IndexDamaged(message)
             live = np.ones(entries[at].rows, np.bool_)
             for start, count in entries[at].removed:
                 live[start : start + count] = False
