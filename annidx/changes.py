@@ -33,8 +33,8 @@ class Known(NamedTuple):
     read_ns: int
     content_hash: bytes
     status: str
-    image_id: int
-    first_seen_ns: int
+    image_id: int = -1
+    first_seen_ns: int = 0
 
     @property
     def was_never_read(self) -> bool:

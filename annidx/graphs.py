@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import hashlib
+import os
+import weakref
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +21,22 @@ from annidx.store import files
 from annidx.store.manifest import GraphEntry
 from annidx.store.snapshot import Snapshot
 
-log = logging.getLogger(__name__)
+
+class Handle:
+    """A file that is open and not read: it stays readable when a later prune unlinks it."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def open(self) -> BufferedReader:
+        """Read it from its start."""
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        return open(self.descriptor, "rb", closefd=False)
+
+
+Held = dict[Path, Handle]
+"""Open files of graphs, by their paths."""
 
 UNCOVERED_ROWS = 1000
 UNCOVERED_SHARE = 0.1
@@ -67,7 +86,7 @@ def make(opened: Snapshot, metric: str, *, threads: int) -> GraphEntry:
     staged.write_bytes(sidecar)
     sidecar_digest, _ = files.seal(staged, index / "graphs", ".json")
     # What was written is what will be used: it is loaded back, and that one is measured.
-    loaded = graphs.load(_hnsw(index, digest), sidecar, str(_sidecar(index, sidecar_digest)))
+    loaded = graphs.load(index / "graphs" / f"{digest}.hnsw", sidecar, f"the graph for {metric}")
     certificate = certify(vectors, loaded, vectors.descriptor.cutoff)
     return GraphEntry(
         metric=metric,
@@ -93,7 +112,17 @@ def usable(opened: Snapshot, metric: str) -> GraphEntry | None:
     return None
 
 
-def load(opened: Snapshot, entry: GraphEntry) -> Graph:
+def hold(opened: Snapshot) -> Held:
+    """Open the files of a snapshot's graphs without reading them."""
+    held: Held = {}
+    for entry in opened.manifest.graphs:
+        for path in (_hnsw(opened.index, entry), _sidecar(opened.index, entry)):
+            with contextlib.suppress(OSError):  # said when the graph is needed
+                held[path] = Handle(path)
+    return held
+
+
+def load(opened: Snapshot, entry: GraphEntry, held: Held) -> Graph:
     """Check the hashes of a graph's files and load it.
 
     Raises
@@ -101,22 +130,28 @@ def load(opened: Snapshot, entry: GraphEntry) -> Graph:
     IndexDamaged
         When a file is missing or is not what the manifest says: nmslib would crash or lie.
     """
-    path, sidecar = _hnsw(opened.index, entry.sha256), _sidecar(opened.index, entry.sidecar_sha256)
+    path, sidecar = _hnsw(opened.index, entry), _sidecar(opened.index, entry)
     for file, expected in ((path, entry.sha256), (sidecar, entry.sidecar_sha256)):
-        try:
-            found = files.sha256_of(file)
-        except OSError as error:
-            found = f"unreadable ({error.strerror})"
-        if found != expected:
-            message = f"{file}: sha256 is {found}, the manifest says {expected}."
-            message = f'{message} Run "annidx build --rebuild-graphs".'
+        if file not in held:
+            message = f"{file}: the graph is missing. {_REPAIR}"
             raise IndexDamaged(message)
-    return graphs.load(path, sidecar.read_bytes(), str(sidecar))
+        with held[file].open() as handle:
+            found = hashlib.file_digest(handle, "sha256").hexdigest()
+        if found != expected:
+            message = f"{file}: sha256 is {found}, the manifest says {expected}. {_REPAIR}"
+            raise IndexDamaged(message)
+    with held[sidecar].open() as handle:
+        description = handle.read()
+    # By its descriptor: the name may be gone by now.
+    return graphs.load(Path(f"/dev/fd/{held[path].descriptor}"), description, str(sidecar))
 
 
-def _hnsw(index: Path, digest: str) -> Path:
-    return index / "graphs" / f"{digest}.hnsw"
+_REPAIR = 'Run "annidx build --rebuild-graphs".'
 
 
-def _sidecar(index: Path, digest: str) -> Path:
-    return index / "graphs" / f"{digest}.json"
+def _hnsw(index: Path, entry: GraphEntry) -> Path:
+    return index / "graphs" / f"{entry.sha256}.hnsw"
+
+
+def _sidecar(index: Path, entry: GraphEntry) -> Path:
+    return index / "graphs" / f"{entry.sidecar_sha256}.json"

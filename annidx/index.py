@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
@@ -15,11 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annidx import answers, graphs
-from annidx.descriptors import DEFAULT_METRIC, Descriptor, descriptor
+from annidx import answers, graphs, queries
+from annidx.descriptors import DEFAULT_METRIC, Descriptor
 from annidx.errors import UsageError
-from annidx.images import decode, extract
-from annidx.images.signature import pack
 from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs, Record
 from annidx.search import exact as scan
 from annidx.search import groups as grouping
@@ -59,6 +56,7 @@ class Index:
         self._lock = threading.Lock()
         self._vectors: dict[str, Vectors] = {}
         self._graphs: dict[str, Graph] = {}
+        self._held = graphs.hold(snapshot)
 
     @property
     def manifest(self) -> Manifest:
@@ -125,15 +123,15 @@ class Index:
     ) -> list[Matches]:
         """Return the nearest pictures of several pictures, in one pass; see :meth:`query`.
 
-        A source may also be a :class:`annidx.model.Record` that :func:`read_query` made.
+        A source may also be a record that :func:`annidx.queries.read_query` made.
         """
-        measure, limit = checked(metric, cutoff, k)
-        records = [read_query(source) for source in sources]
-        stored = _joined(measure, [record.descriptors[metric] for record in records])
+        measure, limit = queries.checked(metric, cutoff, k)
+        records = [queries.read_query(source) for source in sources]
+        stored = queries.joined(measure, [record.descriptors[metric] for record in records])
         # One more, since a picture of the archive finds itself and is left out.
         fetch = None if k is None else k + 1
         return [
-            self._matches(_label(record), record, hits, answer, k)
+            self._matches(queries.label(record), record, hits, answer, k)
             for record, (hits, answer) in zip(
                 records, self._search(measure, stored, limit, fetch, exact=exact), strict=True
             )
@@ -162,8 +160,8 @@ class Index:
         UsageError
             For another shape or dtype, or values out of range.
         """
-        measure, limit = checked(metric, cutoff, k)
-        found = self._search(measure, _encoded(measure, vectors), limit, k, exact=exact)
+        measure, limit = queries.checked(metric, cutoff, k)
+        found = self._search(measure, queries.encoded(measure, vectors), limit, k, exact=exact)
         return [
             self._matches(f"<vector {at}>", None, hits, answer, k)
             for at, (hits, answer) in enumerate(found)
@@ -185,8 +183,8 @@ class Index:
             The nearest match within the cutoff, or none; `nearest` is set either way, unless the
             archive is empty.
         """
-        measure, limit = checked(metric, cutoff, 1)
-        record = read_query(source)
+        measure, limit = queries.checked(metric, cutoff, 1)
+        record = queries.read_query(source)
         found = self.query(record, k=1, cutoff=limit, metric=metric, exact=exact)
         nearest = found.matches
         if not nearest:
@@ -207,7 +205,7 @@ class Index:
 
         Pictures without neighbours are left out. See :meth:`query` for the options.
         """
-        measure, limit = checked(metric, cutoff, k)
+        measure, limit = queries.checked(metric, cutoff, k)
         started = time.monotonic()
         found = self._join(measure, limit, max_pairs, exhaustive=exact)
         result = []
@@ -215,7 +213,7 @@ class Index:
             hits = scan.nearest(others, apart, cutoff=limit, k=k)
             answer = self._answer(measure, limit, k, "exact", started, complete=hits.complete)
             record = answers.row_record(self.snapshot, row)
-            result.append(self._matches(_label(record), record, hits, answer, k))
+            result.append(self._matches(queries.label(record), record, hits, answer, k))
         result.sort(key=lambda matches: os.fsencode(matches.query))
         complete = all(matches.answer.complete for matches in result)
         answer = self._answer(measure, limit, k, "exact", started, complete=complete)
@@ -230,7 +228,7 @@ class Index:
         max_pairs: int = MAX_PAIRS,
     ) -> Pairs:
         """Return all pairs within the cutoff as objects; see :meth:`pairs`."""
-        measure, limit = checked(metric, cutoff, None)
+        measure, limit = queries.checked(metric, cutoff, None)
         started = time.monotonic()
         found = self._join(measure, limit, max_pairs, exhaustive=exact)
         ordered = tuple(answers.pairs(self.snapshot, found, metric))
@@ -284,7 +282,7 @@ class Index:
         Pictures with next to no information (one flat colour, blank pages) join a group only with
         byte-identical ones.
         """
-        measure, limit = checked(metric, cutoff, None)
+        measure, limit = queries.checked(metric, cutoff, None)
         started = time.monotonic()
         found = self._join(measure, limit, max_pairs, exhaustive=exact)
         found, aside = answers.without_low_information(self.snapshot, found)
@@ -390,7 +388,7 @@ class Index:
                 if entry is None:
                     message = f"there is no usable graph for {metric}"
                     raise UsageError(message)
-                self._graphs[metric] = graphs.load(self.snapshot, entry)
+                self._graphs[metric] = graphs.load(self.snapshot, entry, self._held)
             return self._graphs[metric]
 
     def _answer(
@@ -415,65 +413,3 @@ class Index:
             snapshot=self.manifest.number,
             seconds=time.monotonic() - started,
         )
-
-
-def read_query(source: Any) -> Record:
-    """Read a query: a path, the bytes of a file, a PIL image, an array, or a record as it is.
-
-    Raises
-    ------
-    PictureUnreadable
-    """
-    if isinstance(source, Record):
-        return source
-    if isinstance(source, str | os.PathLike):
-        return extract.query_record(os.fsencode(os.path.expanduser(source)))
-    if isinstance(source, bytes | bytearray | memoryview):
-        return extract.bytes_record(bytes(source))
-    if isinstance(source, np.ndarray):
-        return extract.picture_record(decode.from_array(source))
-    return extract.picture_record(decode.from_image(source))
-
-
-def checked(metric: str, cutoff: float | None, k: int | None) -> tuple[Descriptor, float]:
-    """Check the options that all searches share; return the descriptor and the cutoff.
-
-    Raises
-    ------
-    UsageError
-    """
-    measure = descriptor(metric)
-    limit = measure.cutoff if cutoff is None else float(cutoff)
-    if math.isnan(limit) or limit < 0:
-        message = f"cutoff is {limit:g}, expected a distance of 0 or more"
-        raise UsageError(message)
-    if k is not None and k < 1:
-        message = f"k is {k}, expected 1 or more"
-        raise UsageError(message)
-    return measure, min(limit, measure.largest)
-
-
-def _label(record: Record) -> str:
-    return os.fsdecode(record.file.path) or "<image>"
-
-
-def _joined(measure: Descriptor, stored: Sequence[bytes]) -> Stored:
-    return np.frombuffer(b"".join(stored), np.uint8).reshape(-1, measure.width)
-
-
-def _encoded(measure: Descriptor, vectors: npt.ArrayLike) -> Stored:
-    """Check vectors that a caller made and return them as stored bytes."""
-    values = np.asarray(vectors)
-    wanted = np.uint8 if measure.encoding == "bytes" else np.int8
-    if values.ndim != 2 or values.shape[1] != measure.dimension or values.dtype != wanted:
-        message = (
-            f"expected (n, {measure.dimension}) {np.dtype(wanted)} vectors for {measure.name}, "
-            f"got {values.shape} {values.dtype}"
-        )
-        raise UsageError(message)
-    if measure.encoding == "bytes":
-        return np.ascontiguousarray(values)
-    if values.size and not (values.min() >= -2 and values.max() <= 2):
-        message = f"{measure.name} values lie in -2..2, got {values.min()}..{values.max()}"
-        raise UsageError(message)
-    return pack(values)

@@ -72,6 +72,7 @@ def remove(index: Path, folder: PathLike) -> tuple[Manifest, int]:
 
     No file of the folder is touched.
     """
+    snapshot.check_format(index)
     with files.writer_lock(index):
         current = snapshot.current(index)
         root = _known(current.manifest, folder)
@@ -101,6 +102,7 @@ def move(index: Path, old: PathLike, new: PathLike) -> Manifest:
         When `new` overlaps with another root.
     """
     path = resolve(new)
+    snapshot.check_format(index)
     with files.writer_lock(index):
         base = snapshot.current(index).manifest
         root = _known(base, old)

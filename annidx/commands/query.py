@@ -99,7 +99,7 @@ def file_names(args: argparse.Namespace) -> list[str]:
 
 def read_files(names: Iterable[str]) -> tuple[list[Record], int]:
     """Read query files; warn about each that cannot be read and count them."""
-    from annidx.index import read_query  # noqa: PLC0415 - heavy from here on
+    from annidx.queries import read_query  # noqa: PLC0415 - heavy from here on
 
     records = []
     failed = []

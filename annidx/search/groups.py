@@ -52,6 +52,8 @@ def connected(found: RowPairs) -> list[RowGroup]:
 
 def diameter(vectors: Vectors, rows: Rows) -> float:
     """Return the largest exact distance of two of the rows, 0 for fewer than two."""
+    if len(rows) == 0:
+        return 0.0
     stored = np.unique(vectors.take(rows), axis=0)  # a thousand copies are one vector
     radii = np.full(len(stored), np.inf)
     if vectors.descriptor.distance == "euclidean":

@@ -84,7 +84,7 @@ def values(descriptor: Descriptor, stored: Stored) -> npt.NDArray[np.uint8 | np.
     """Return what stored bytes stand for, (m, d): uint8 as they are, or int8 levels."""
     if descriptor.encoding == "bytes":
         return stored
-    return _LEVELS_OF_BYTE[stored].reshape(len(stored), -1)
+    return _LEVELS_OF_BYTE[stored].reshape(len(stored), descriptor.dimension)
 
 
 def embed(descriptor: Descriptor, stored: Stored) -> Points:

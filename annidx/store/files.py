@@ -161,6 +161,10 @@ def _link_if_absent(staged: Path, path: Path, data: bytes) -> None:
         # No hard links here (FAT, some network file systems): O_EXCL claims the name. A crash in
         # between leaves a short manifest, whose checksum fails, so that the one before it counts.
         with _create(path) as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
+            try:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise

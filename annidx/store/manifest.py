@@ -176,7 +176,7 @@ class Manifest:
                 message = f"{where}: its checksum is {checksum}, its content gives {expected}"
                 raise IndexDamaged(message)
             return _parse(fields)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, IndexDamaged | IndexTooNew):
                 raise
             message = f"{where}: not a whole manifest ({type(error).__name__}: {error})"

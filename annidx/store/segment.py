@@ -108,13 +108,15 @@ class Segment:
         except FileNotFoundError:
             message = f"{path}: the segment is missing. {_REPAIR}"
             raise IndexDamaged(message) from None
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except _DAMAGE as error:
             message = f"{path}: cannot be read as Parquet ({error}). {_REPAIR}"
             raise IndexDamaged(message) from None
-        metadata = self._file.schema_arrow.metadata or {}
-        found = int(metadata.get(b"annidx_format", b"0"))
-        if found > FORMAT:
-            raise IndexTooNew(too_new_message(str(path), found))
+        found = (self._file.schema_arrow.metadata or {}).get(b"annidx_format", b"")
+        if not found.isdigit():
+            message = f"{path}: its format is {found!r}, a number was expected. {_REPAIR}"
+            raise IndexDamaged(message)
+        if int(found) > FORMAT:
+            raise IndexTooNew(too_new_message(str(path), int(found)))
         if self._file.metadata.num_rows != rows:
             count = self._file.metadata.num_rows
             message = f"{path}: it has {count} rows, the manifest says {rows}. {_REPAIR}"
@@ -126,7 +128,7 @@ class Segment:
         if name not in self._columns:
             try:
                 chunked = self._file.read(columns=[name]).column(0)
-            except (pa.ArrowException, OSError, KeyError) as error:
+            except _DAMAGE as error:
                 message = f"{self.path}: column {name} cannot be read ({error}). {_REPAIR}"
                 raise IndexDamaged(message) from None
             self._columns[name] = chunked.combine_chunks()
@@ -174,6 +176,9 @@ class Segment:
         """Return 'pictures' when rows have descriptors, else 'other'."""
         return "pictures" if self.descriptor_names else "other"
 
+
+_DAMAGE = (pa.ArrowException, OSError, ValueError, IndexError, KeyError)
+"""What pyarrow throws at bytes that are not what they were."""
 
 _REPAIR = 'Run "annidx build --rebuild" to extract everything anew.'
 
