@@ -104,7 +104,9 @@ def pairs(opened: Snapshot, found: RowPairs, metric: str) -> Iterator[Pair]:
 
 
 def without_low_information(opened: Snapshot, found: RowPairs) -> tuple[RowPairs, int]:
-    """Drop pairs of two pictures without information unless their bytes are equal.
+    """Drop pairs with a picture without information unless their bytes are equal.
+
+    One faint picture that is near to many flat ones would else make one giant group of them.
 
     Returns
     -------
@@ -115,8 +117,8 @@ def without_low_information(opened: Snapshot, found: RowPairs) -> tuple[RowPairs
     rows, flat = np.unique(np.concatenate([found.one, found.other]), return_inverse=True)
     one, other = flat[: len(found)], flat[len(found) :]
     low = flat_rows(opened, rows)
-    idle = low[one] & low[other] & ~_equal(opened, "content_hash", rows, one, other)
-    aside = np.union1d(one[idle], other[idle])
+    idle = (low[one] | low[other]) & ~_equal(opened, "content_hash", rows, one, other)
+    aside = [at for at in np.union1d(one[idle], other[idle]) if low[at]]
     kept = RowPairs(found.one[~idle], found.other[~idle], found.distances[~idle])
     return kept, len(aside)
 

@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,12 +62,9 @@ def compare(measure: Descriptor, stored: Stored, cutoffs: tuple[float, ...]) -> 
     (built, _), build_s = cpu(lambda: graph.build(vectors, everyone, threads=2))
     rows = []
     for cutoff in cutoffs:
-        truth, exact_s = cpu(lambda limit=cutoff: selfjoin.pairs(vectors, limit))
-        answer, graph_s = cpu(
-            lambda limit=cutoff: query.graph_search(
-                vectors, built, everyone[:0], vectors.take(everyone), cutoff=limit, k=None
-            )
-        )
+        truth, exact_s = cpu(partial(selfjoin.pairs, vectors, cutoff))
+        search = partial(query.graph_search, vectors, built, everyone[:0])
+        answer, graph_s = cpu(partial(search, vectors.take(everyone), cutoff=cutoff, k=None))
         expected = set(zip(truth.one.tolist(), truth.other.tolist(), strict=True))
         found = {
             (min(row, other), max(row, other))

@@ -10,6 +10,7 @@ import io
 import threading
 import warnings
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -146,16 +147,18 @@ def decode(data: bytes, path: bytes = b"") -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _decode(data)
-    except UnidentifiedImageError:
-        if content.claims_picture(path, head):
-            message = "begins like or is named like a picture, but no decoder recognises it"
-            raise PictureUnreadable(message, "unreadable") from None
-        message = "not a picture in a known format"
-        raise PictureUnreadable(message, "not-a-picture") from None
+    except PictureUnreadable:
+        raise
     except Image.DecompressionBombError:
         message = f"its header says more than {2 * MAX_PIXELS:,} pixels"
         raise PictureUnreadable(message, "too-large") from None
+    except MemoryError:
+        message = "not enough memory to decode it"
+        raise PictureUnreadable(message, "too-large") from None
     except Exception as error:  # one picture: whatever a decoder throws costs that picture alone
+        if not content.claims_picture(path, head):  # "BMW.txt" begins like a BMP, and is none
+            message = "not a picture in a known format"
+            raise PictureUnreadable(message, "not-a-picture") from None
         raise _unreadable(error) from None
 
 
@@ -192,6 +195,9 @@ def from_image(image: Any) -> Picture:
 def _unreadable(error: Exception) -> PictureUnreadable:
     if isinstance(error, PictureUnreadable):
         return error
+    if isinstance(error, UnidentifiedImageError):
+        message = "begins like or is named like a picture, but no decoder recognises it"
+        return PictureUnreadable(message, "unreadable")
     what = " ".join(str(error).split()) or type(error).__name__
     return PictureUnreadable(f"cannot be decoded: {what[:200]}", "unreadable")
 
@@ -279,7 +285,7 @@ def _exif(image: Image.Image) -> dict[str, Any]:
     facts: dict[str, Any] = {"orientation": 1, "taken": "", "camera": ""}
     try:
         exif = image.getexif()
-        orientation = exif.get(0x0112, 1)
+        orientation = int(exif.get(0x0112, 1))  # some writers make it a float or a ratio
         facts["orientation"] = orientation if orientation in range(1, 9) else 1
         make, model = (str(exif.get(tag, "")).strip("\0 ") for tag in (0x010F, 0x0110))
         facts["camera"] = (model if model.startswith(make) else f"{make} {model}").strip()[:80]
@@ -291,11 +297,10 @@ def _exif(image: Image.Image) -> dict[str, Any]:
 
 def _iso_time(text: str) -> str:
     """Turn EXIF's '2019:07:14 18:30:05' into '2019-07-14T18:30:05'; anything else into ''."""
-    date, _, time = text.strip("\0 ").partition(" ")
-    digits = date.replace(":", "") + time.replace(":", "")[:6]
-    if len(date) != 10 or len(digits) != 14 or not digits.isdecimal() or digits[:4] == "0000":
+    try:
+        return datetime.strptime(text.strip("\0 ")[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+    except ValueError:
         return ""
-    return f"{date.replace(':', '-')}T{time[:8]}"
 
 
 def _to_rgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, bytes]:

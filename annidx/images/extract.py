@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -16,6 +17,9 @@ from annidx.model import READABLE, STATUSES, File, Record
 
 MAX_BYTES = 2 * 1024**3 - 1
 """A file with more is 'too-large'; no picture under the pixel limit comes near it."""
+
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE}
+"""Errors of open() that mean: no regular file there any more (a link, a socket, nothing)."""
 
 COMPUTE: Mapping[str, Callable[[decode.Picture], bytes]] = {
     "thumb": lambda picture: thumb(picture).tobytes(),
@@ -71,9 +75,9 @@ def extract(task: Task) -> Outcome:
     read_ns = time.time_ns()
     try:
         opened = _read(task.path)
-    except (FileNotFoundError, NotADirectoryError):
-        return Vanished(task.file)
     except OSError as error:
+        if error.errno in _GONE:
+            return Vanished(task.file)
         denied = isinstance(error, PermissionError)
         reason = f"cannot be read: {error.strerror}"
         return Record(task.file, read_ns, "denied" if denied else "unreadable", reason)
@@ -197,7 +201,7 @@ def _record(file: File, read_ns: int, data: bytes, digest: bytes) -> Record:
         descriptors = describe(picture, COMPUTE)
     except PictureUnreadable as error:
         return Record(file, read_ns, error.status, str(error), content_hash=digest)
-    except MemoryError:
+    except MemoryError:  # resizing and comparing take some, too
         message = "not enough memory to decode it"
         return Record(file, read_ns, "too-large", message, content_hash=digest)
     return Record(

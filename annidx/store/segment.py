@@ -131,6 +131,9 @@ class Segment:
             except _DAMAGE as error:
                 message = f"{self.path}: column {name} cannot be read ({error}). {_REPAIR}"
                 raise IndexDamaged(message) from None
+            if len(chunked) != self.rows:
+                message = f"{self.path}: column {name} has {len(chunked)} rows. {_REPAIR}"
+                raise IndexDamaged(message)
             self._columns[name] = chunked.combine_chunks()
         return self._columns[name]
 

@@ -1,0 +1,93 @@
+"""annidx groups: what chains of pairs connect, with its rule and its diameter."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.commands.running import (
+    PICTURES,
+    SEARCH_SUMMARY,
+    Row,
+    edits,
+    ends,
+    json_lines,
+    run,
+    without_seconds,
+)
+
+Answered = tuple[list[Row], Row]
+
+
+@pytest.fixture(scope="module")
+def found(index: Path) -> Answered:
+    return json_lines("groups", index=index)
+
+
+def test_json_has_every_key_of_the_contract(found: Answered) -> None:
+    rows, summary = found
+    for row in rows:
+        assert {"group", "linkage", "paths", "diameter"} <= row.keys()
+        assert row["linkage"] == "connected"
+        assert len(row["paths"]) >= 2
+        assert all(path.startswith(f"{PICTURES}/") for path in row["paths"])
+        assert row["paths"] == sorted(row["paths"], key=str.encode)
+        assert row["diameter"] >= row["weakest"]
+    assert [row["group"] for row in rows] == list(range(1, len(rows) + 1))
+    sizes = [len(row["paths"]) for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert summary.keys() >= SEARCH_SUMMARY
+    assert (summary["count"], summary["pictures"]) == (len(rows), sum(sizes))
+    assert (summary["complete"], summary["engine"]) == (True, "exact")
+
+
+def test_groups_are_what_the_pairs_connect(all_pairs: Answered, found: Answered) -> None:
+    pairs, _ = all_pairs
+    group_of = {path: row["group"] for row in found[0] for path in row["paths"]}
+    assert group_of.keys() == set().union(*(ends(pair) for pair in pairs))
+    assert all(group_of[pair["a"]] == group_of[pair["b"]] for pair in pairs)
+    assert all(len({group_of[path] for path in each}) == 1 for each in edits("copy", "resized"))
+    for row in found[0]:
+        inside = [pair["distance"] for pair in pairs if pair["a"] in row["paths"]]
+        assert row["diameter"] >= max(inside)
+        assert row["weakest"] <= max(inside)
+        assert len(inside) >= len(row["paths"]) - 1
+
+
+def test_exact_says_the_same(index: Path, found: Answered) -> None:
+    rows, summary = json_lines("groups", "--exact", index=index)
+    assert rows == found[0]
+    assert without_seconds(summary) == without_seconds(found[1])
+
+
+def test_people_see_members_below_the_root_and_the_counts(index: Path, found: Answered) -> None:
+    *lines, last = run("groups", index=index).stdout.splitlines()
+    heads = [line for line in lines if not line.startswith("  ")]
+    shape = r"group \d+: \d+ pictures, diameter [\d.]+, [\d.]+ k?B could be freed"
+    assert all(re.fullmatch(shape, head) for head in heads)
+    members = [line[2:] for line in lines if line.startswith("  ")]
+    paths = [path for row in found[0] for path in row["paths"]]
+    assert members == [str(Path(path).relative_to(PICTURES)) for path in paths]
+    start = f"{len(heads)} groups of {len(members)} pictures within 300 (thumb, exact engine, comp"
+    assert last.startswith(start)
+
+
+def test_no_group_at_all(unlike: Path) -> None:
+    assert run("groups", index=unlike).stdout.startswith("0 groups of 0 pictures within 300")
+
+
+def test_flat_pictures_are_set_aside_unless_their_bytes_are_equal(tmp_path: Path) -> None:
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for level in (250, 252, 254):
+        Image.new("RGB", (64, 48), (level, level, level)).save(folder / f"{level}.png")
+    (folder / "copy.png").write_bytes((folder / "250.png").read_bytes())
+    run("build", folder, index=tmp_path / "index")
+    rows, summary = json_lines("groups", index=tmp_path / "index")
+    names = [[Path(path).name for path in row["paths"]] for row in rows]
+    assert names == [["250.png", "copy.png"]]
+    assert summary["low_information"] == 4
+    assert "4 pictures of nearly one flat colour" in run("groups", index=tmp_path / "index").stdout

@@ -1,0 +1,61 @@
+"""annidx status: what the current snapshot holds, and what could not be read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.commands.running import PICTURES, json_lines, run
+
+BROKEN = ["downloads/mountains-4k.jpg", "phone/IMG_20200602_081409.jpg"]
+
+
+def test_people_see_counts_roots_and_graphs(index: Path) -> None:
+    done = run("status", index=index)
+    lines = done.stdout.splitlines()
+    facts = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line}
+    assert facts["index"] == str(index)
+    assert facts["snapshot"].startswith("1, 20")
+    assert facts["pictures"] == "63, 2 unreadable"
+    assert facts["root"] == f"{PICTURES} (online)"
+    assert facts["on"].startswith("disk    2 segments, ")
+    assert facts["graph"].startswith("thumb: ")
+    assert "recall 1.0000 of " in facts["graph"]
+    assert facts["left"] == "out   1 not-a-picture"
+    assert lines[-1] != "", "it ends with an empty line"
+
+
+def test_json_has_the_same_facts(index: Path) -> None:
+    rows, summary = json_lines("status", index=index)
+    assert rows == []
+    assert (summary["images"], summary["failed"], summary["snapshot"]) == (63, 2, 1)
+    assert summary["statuses"] == {"ok": 63, "unreadable": 2, "not-a-picture": 1}
+    assert summary["roots"] == [{"path": str(PICTURES), "status": "online"}]
+    assert summary["segments"] == 2
+    assert [(graph["metric"], graph["used"]) for graph in summary["graphs"]] == [("thumb", True)]
+    big = [*index.glob("segments/*.parquet"), *index.glob("graphs/*.hnsw")]
+    assert summary["bytes"] == sum(file.stat().st_size for file in big)
+
+
+def test_failed_names_the_files_and_the_reasons(index: Path) -> None:
+    *lines, last = run("status", "--failed", index=index).stdout.splitlines()
+    assert [line.split(maxsplit=1)[0] for line in lines] == ["unreadable"] * 2
+    assert [line.split(maxsplit=1)[1].split(": ")[0] for line in lines] == BROKEN
+    assert all(line.split(": ", 1)[1] for line in lines)
+    assert last == "2 files could not be read"
+
+
+def test_failed_as_json(index: Path) -> None:
+    rows, summary = json_lines("status", "--failed", index=index)
+    assert [row["path"] for row in rows] == [str(PICTURES / name) for name in BROKEN]
+    assert all(row["status"] == "unreadable" and row["error"] for row in rows)
+    assert summary["failed"] == 2
+
+
+def test_the_place_of_the_index_is_absolute_and_valid_json(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    name = os.fsdecode(b"index\xff")
+    run("build", "empty", index=name, cwd=tmp_path)
+    _, summary = json_lines("status", index=name, cwd=tmp_path)
+    assert summary["index"] == f"{tmp_path}/index�"
+    assert "index_base64" in summary

@@ -1,0 +1,138 @@
+"""annidx verify, and what every verb says of an index that is damaged, or newer than annidx."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands.running import PICTURES, complaint, json_lines, run
+
+COFFEE = PICTURES / "2020-home" / "coffee.jpg"
+
+
+def flip(path: Path) -> Path:
+    """Flip one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def cut(path: Path) -> Path:
+    """Leave a file's first half."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def drop(path: Path) -> Path:
+    """Remove a file."""
+    path.unlink()
+    return path
+
+
+def largest(index: Path, pattern: str) -> Path:
+    """Return the largest file of an index that matches a pattern."""
+    return max(index.glob(pattern), key=lambda path: path.stat().st_size)
+
+
+def test_a_whole_index(index: Path) -> None:
+    rows, summary = json_lines("verify", index=index)
+    assert (rows, summary) == ([], {"files": 4, "damaged": 0, "snapshot": 1})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage", "cure"),
+    [
+        ("graphs/*.json", drop, "--rebuild-graphs"),
+        ("segments/*.parquet", flip, "--rebuild"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_cure(
+    small_index: Path, pattern: str, damage: Callable[[Path], Path], cure: str
+) -> None:
+    path = damage(largest(small_index, pattern))
+    line, last = run("verify", index=small_index, code=12).stdout.splitlines()
+    assert line.startswith(f"{path}: ")
+    assert last == "3 files checked, 1 damaged"
+    assert f'"annidx build {cure}"' in line
+
+
+def test_a_damaged_graph_is_never_searched_and_can_be_rebuilt(small_index: Path) -> None:
+    path = flip(largest(small_index, "graphs/*.hnsw"))
+    line = complaint("query", COFFEE, index=small_index, code=12)
+    assert str(path) in line
+    assert '"annidx build --rebuild-graphs"' in line
+    rows, summary = json_lines("verify", index=small_index, code=12)
+    assert len(rows) == summary["damaged"] == 1
+    assert str(path) in rows[0]["damaged"]
+    run("query", "--exact", COFFEE, index=small_index)
+    run("build", "--rebuild-graphs", index=small_index)
+    run("query", COFFEE, index=small_index)
+
+
+def test_a_damaged_segment_is_noticed_and_can_be_rebuilt(small_index: Path) -> None:
+    path = cut(largest(small_index, "segments/*.parquet"))
+    for verb in ("pairs", "build"):
+        line = complaint(verb, index=small_index, code=12)
+        assert str(path) in line
+        assert '"annidx build --rebuild"' in line
+    run("build", "--rebuild", index=small_index)
+    run("verify", index=small_index)
+
+
+def test_a_segment_that_is_gone_is_missed(small_index: Path) -> None:
+    path = drop(largest(small_index, "segments/*.parquet"))
+    line = complaint("has", COFFEE, index=small_index, code=12)
+    assert str(path) in line
+    assert '"annidx build --rebuild"' in line
+
+
+def test_a_damaged_newest_manifest_leaves_the_one_before(small_index: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    run("roots", "add", tmp_path / "more", index=small_index)
+    newest = flip(small_index / "snapshots" / "00000002.json")
+    done = run("status", "--json", index=small_index)
+    assert json.loads(done.stdout)["snapshot"] == 1
+    assert done.stderr.count("\n") == 1
+    assert str(newest) in done.stderr
+    done = run("verify", index=small_index, code=12)
+    assert str(newest) in done.stdout
+
+
+def test_the_only_manifest_is_damaged(small_index: Path) -> None:
+    path = flip(small_index / "snapshots" / "00000001.json")
+    for verb in ("pairs", "build"):
+        done = run(verb, index=small_index, code=12)
+        assert done.stdout == ""
+        assert str(path) in done.stderr
+        assert "the snapshot before it is used" not in done.stderr
+    assert "annidx build --rebuild" in done.stderr, "it says how to go on"
+    run("build", "--rebuild", PICTURES / "scans", index=small_index)
+    run("query", COFFEE, index=small_index)
+
+
+@pytest.mark.parametrize(
+    ("name", "verbs"),
+    [
+        ("annidx.json", ["pairs", "build"]),
+        ("snapshots/00000001.json", ["verify"]),
+    ],
+)
+def test_a_newer_format_is_left_alone(small_index: Path, name: str, verbs: list[str]) -> None:
+    path = small_index / name
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 99}))
+    before = {each: each.read_bytes() for each in small_index.rglob("*.*") if each.is_file()}
+    for verb in verbs:
+        line = complaint(verb, index=small_index, code=13)
+        assert str(path) in line
+        assert "index format 99" in line
+        assert "Upgrade annidx" in line
+    assert {each: each.read_bytes() for each in before} == before
+
+
+def test_a_marker_that_is_no_json(small_index: Path) -> None:
+    (small_index / "annidx.json").write_text("{")
+    assert str(small_index / "annidx.json") in complaint("status", index=small_index, code=12)

@@ -1,0 +1,26 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real pictures, too large or not free enough for the repository.
+
+    $ANNIDX_SHARED says where it is; by default it lies beside the repository. Without it, tests
+    that need it are skipped, but in CI they fail, where a skip would go unnoticed.
+    """
+    folder = Path(os.environ.get("ANNIDX_SHARED") or REPOSITORY.parent / "shared")
+    if not (folder / "data").is_dir():
+        message = f"needs real pictures: {folder / 'data'} is no folder (set ANNIDX_SHARED)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder

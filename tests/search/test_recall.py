@@ -1,0 +1,88 @@
+"""annidx.search.recall: the certificate says what was missed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from annidx.descriptors import THUMB
+from annidx.search import graph as graphs
+from annidx.search import recall
+from annidx.search.graph import Graph
+from annidx.search.recall import Certificate, certify, wilson
+from annidx.search.vectors import Rows, Vectors
+from tests.making import copies, thumbs, vectors
+
+
+@pytest.fixture(scope="module")
+def archive() -> Vectors:
+    """300 pictures, a near-copy and an exact copy of each."""
+    stored = thumbs(300, 1)
+    return vectors(THUMB, np.concatenate([stored, copies(THUMB, stored, 2), stored]))
+
+
+@pytest.fixture(scope="module")
+def graph(archive: Vectors) -> Graph:
+    return graphs.build(archive, np.arange(900), threads=2)[0]
+
+
+def test_a_good_graph(archive: Vectors, graph: Graph) -> None:
+    found = certify(archive, graph, 300.0)
+    # Every second picture is asked: originals and exact copies have one true neighbour that is not
+    # equal, near-copies have two.
+    assert found.pairs == found.found == 2 * 150 + 2 * 150
+    assert found.recall == 1.0
+    assert (found.low, found.high) == pytest.approx((0.9936, 1.0), abs=1e-4)
+    assert not found.missed
+
+
+def test_a_crippled_graph(archive: Vectors, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that never proposes every fifth node, and is sure of itself."""
+    nearest = Graph.nearest
+
+    def forgetful(
+        self: Graph, point: npt.NDArray[np.float32], count: int
+    ) -> tuple[Rows, npt.NDArray[np.float32]]:
+        nodes, squared = nearest(self, point, count + 20)
+        kept = nodes % 5 > 0
+        return nodes[kept][:count], squared[kept][:count]
+
+    monkeypatch.setattr(Graph, "nearest", forgetful)
+    found = certify(archive, graph, 300.0)
+    assert found.recall is not None
+    assert found.high is not None
+    assert 0.6 < found.recall < 0.9
+    assert found.high < recall.TARGET
+    assert found.missed
+
+
+def test_without_pairs_there_is_no_recall(archive: Vectors, graph: Graph) -> None:
+    assert certify(archive, graph, 0.0) == Certificate(0, 0, None, None, None)
+    assert not certify(archive, graph, 0.0).missed
+
+
+def test_removed_pictures_do_not_count(archive: Vectors, graph: Graph) -> None:
+    live = np.ones(900, np.bool_)
+    live[300:600] = False
+    assert certify(Vectors(THUMB, archive.parts, live), graph, 300.0).pairs == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "of", "low", "high"),
+    [  # as the literature has them
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+        (1, 1, 0.2065, 1.0),
+    ],
+)
+def test_wilson(found: int, of: int, low: float, high: float) -> None:
+    assert wilson(found, of) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("found", "missed"), [(999, False), (990, True), (1000, False)])
+def test_missed_means_that_even_the_upper_end_is_too_low(found: int, missed: bool) -> None:
+    low, high = wilson(found, 1000)
+    assert Certificate(1000, found, found / 1000, low, high).missed == missed

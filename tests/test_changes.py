@@ -1,0 +1,201 @@
+"""annidx.changes: what a build does with each file that it finds, and what it knows of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annidx.changes import YOUNG_NS, Decision, Known, KnownFiles, decide
+from annidx.model import File, Record
+from annidx.store import snapshot
+from annidx.store.manifest import Manifest, Root
+from annidx.store.snapshot import Snapshot
+from tests.making import failure, record
+
+MTIME_NS = 1_600_000_000_000_000_000
+FILE = File(1, b"a.jpg", 100, MTIME_NS, 64, 5000)
+KNOWN = Known("pictures", 0, FILE, MTIME_NS + YOUNG_NS, b"h" * 32, "ok")
+JUST_READ = KNOWN._replace(read_ns=MTIME_NS + YOUNG_NS - 1)
+
+
+@pytest.mark.parametrize(
+    ("file", "known", "moved", "decision"),
+    [
+        (FILE, None, False, "extract"),
+        (FILE, KNOWN, False, "keep"),
+        (replace(FILE, size=101), KNOWN, False, "extract"),
+        (replace(FILE, mtime_ns=MTIME_NS + 1), KNOWN, False, "extract"),
+        (replace(FILE, mtime_ns=MTIME_NS - 1), KNOWN, False, "extract"),  # an older one put there
+        (replace(FILE, inode=5001), KNOWN, False, "extract"),
+        (replace(FILE, inode=5001), KNOWN, True, "keep"),
+        (replace(FILE, size=101, inode=5001), KNOWN, True, "extract"),
+        (replace(FILE, device=65, inode=5001), KNOWN, False, "keep"),  # mounted elsewhere
+        (replace(FILE, root_id=2, path=b"x/a.jpg"), KNOWN, False, "carry"),
+        (replace(FILE, root_id=2), KNOWN, False, "carry"),
+        (FILE, JUST_READ, False, "hash"),
+        (replace(FILE, root_id=2), JUST_READ, False, "hash"),
+        (replace(FILE, size=101), JUST_READ, False, "extract"),
+        (FILE, KNOWN._replace(read_ns=0), False, "hash"),  # its time lies in the future
+        (FILE, KNOWN._replace(kind="other", status="unreadable"), False, "keep"),
+        (FILE, KNOWN._replace(kind="other", status="crashed"), False, "keep"),
+        (FILE, KNOWN._replace(kind="other", status="not-a-picture"), False, "keep"),
+    ],
+)
+def test_decide(file: File, known: Known | None, moved: bool, decision: Decision) -> None:
+    assert decide(file, known, moved=moved) == decision
+
+
+def test_whatever_is_known_may_be_extracted_anew() -> None:
+    for known in (KNOWN, JUST_READ, KNOWN._replace(kind="other", status="crashed")):
+        assert decide(FILE, known, moved=False, anew=True) == "extract"
+
+
+@pytest.mark.parametrize(
+    ("status", "content_hash", "again"),
+    [
+        ("denied", bytes(32), True),
+        ("unreadable", bytes(32), True),
+        ("unreadable", b"h" * 32, False),  # it was read, and is broken
+        *((status, bytes(32), False) for status in ("crashed", "timeout", "not-a-picture")),
+        ("ok", b"h" * 32, False),
+    ],
+)
+def test_a_file_that_could_not_be_read_at_all_is_tried_again(
+    status: str, content_hash: bytes, again: bool
+) -> None:
+    """``chmod +r`` changes neither size nor time; nor does a disk that reads again."""
+    known = KNOWN._replace(kind="other", status=status, content_hash=content_hash)
+    assert decide(FILE, known, moved=False) == ("extract" if again else "keep")
+
+
+# --- what is known ------------------------------------------------------------------------------
+
+ROOTS = (Root(1, b"/one"), Root(2, b"/two"))
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Snapshot:
+    """Six pictures of two roots, the third removed, and a failure."""
+    index = tmp_path / "index"
+    snapshot.create(index)
+    rows = [record(number, path=b"folder/%d.jpg" % number) for number in range(6)]
+    rows[4:] = [replace(row, file=replace(row.file, root_id=2)) for row in rows[4:]]
+    pictures = snapshot.add_segment(index, rows, "pictures")
+    pictures = replace(pictures, removed=((2, 1),))
+    other = snapshot.add_segment(index, [failure(9, path=b"broken.jpg")], "other")
+    return Snapshot(index, Manifest(1, "", ROOTS, (pictures, other)))
+
+
+@pytest.fixture
+def files(opened: Snapshot) -> KnownFiles:
+    return KnownFiles(opened)
+
+
+def at(files: KnownFiles, path: bytes) -> Known:
+    known = files.at(path)
+    assert known is not None
+    return known
+
+
+def removed_rows(files: KnownFiles) -> list[tuple[tuple[int, int], ...]]:
+    return [entry.removed for entry in files.entries("pictures")[1]]
+
+
+def test_known_by_path(files: KnownFiles) -> None:
+    known = at(files, b"/one/folder/1.jpg")
+    assert (known.kind, known.row, known.status) == ("pictures", 1, "ok")
+    assert known.file == record(1, path=b"folder/1.jpg").file
+    assert known.content_hash == record(1).content_hash
+    assert at(files, b"/two/folder/4.jpg").file.root_id == 2
+    assert at(files, b"/one/broken.jpg").kind == "other"
+    assert files.at(b"/one/folder/2.jpg") is None  # removed
+    assert files.at(b"/one/folder/4.jpg") is None
+
+
+def test_known_by_inode(files: KnownFiles) -> None:
+    file = replace(record(1).file, path=b"new name.jpg", root_id=2)
+    known = files.renamed(file)
+    assert known is not None
+    assert known.row == 1
+    assert files.renamed(replace(file, size=1)) is None
+    assert files.renamed(replace(file, mtime_ns=1)) is None
+    assert files.renamed(replace(file, inode=1)) is None
+    assert files.renamed(replace(file, device=1)) is None
+    assert files.renamed(record(2).file) is None  # removed
+
+
+def test_known_below_a_folder(files: KnownFiles) -> None:
+    assert files.any_inside(b"/one")
+    assert files.any_inside(b"/one/folder")
+    assert not files.any_inside(b"/one/fold")
+    assert not files.any_inside(b"/three")
+
+
+def test_what_is_not_kept_is_removed(files: KnownFiles) -> None:
+    assert files.removed_pictures() == 5
+    for number in (0, 3):
+        files.keep(at(files, b"/one/folder/%d.jpg" % number))
+    files.rewrite(at(files, b"/one/folder/1.jpg"))
+    assert files.removed_pictures() == 2  # 4 and 5
+    assert removed_rows(files) == [((1, 2), (4, 2))]
+    assert files.entries("other")[1] == []
+
+
+def test_failures_are_no_pictures_that_were_removed(files: KnownFiles) -> None:
+    for _, known in list(files.inside([b"/one/folder", b"/two"])):
+        files.keep(known)
+    files.rewrite(at(files, b"/one/broken.jpg"))
+    assert files.removed_pictures() == 0
+
+
+def inside(files: KnownFiles, *folders: bytes) -> list[bytes]:
+    return sorted(path for path, _ in files.inside(folders))
+
+
+def test_inside(files: KnownFiles) -> None:
+    one = [b"/one/folder/0.jpg", b"/one/folder/1.jpg", b"/one/folder/3.jpg"]
+    assert inside(files) == inside(files, b"/three", b"/on") == []
+    assert inside(files, b"/one/folder/", b"/three") == one  # a folder may end in a slash
+    assert inside(files, b"/one") == [b"/one/broken.jpg", *one]
+    assert len(inside(files, b"/one", b"/one/folder", b"/two")) == 6
+    files.keep(at(files, one[0]))
+    files.rewrite(at(files, one[1]))
+    assert inside(files, b"/one/folder") == one[2:]
+
+
+def test_lives_on(files: KnownFiles) -> None:
+    kept, rewritten, gone = (at(files, b"/one/folder/%d.jpg" % number) for number in (0, 1, 3))
+    files.keep(kept)
+    files.rewrite(rewritten)
+    assert [files.lives_on(known) for known in (kept, rewritten, gone)] == [True, True, False]
+
+
+def test_what_waits_counts_for_a_while(files: KnownFiles) -> None:
+    """Until it has been looked at, it is in the snapshots that a long build publishes."""
+    files.keep(at(files, b"/one/folder/0.jpg"))
+    for path in (b"/one/folder/1.jpg", b"/one/folder/3.jpg", b"/two/folder/4.jpg"):
+        files.wait(at(files, path))
+    files.rewrite(at(files, b"/one/folder/3.jpg"))
+    (interim,) = files.entries("pictures", interim=True)[1]
+    assert interim.removed == ((2, 2), (5, 1))
+    assert removed_rows(files) == [((1, 5),)]
+
+
+def test_record(files: KnownFiles) -> None:
+    found: Record = files.record(at(files, b"/two/folder/5.jpg"))
+    assert found.descriptors == record(5).descriptors
+    assert found.image_id == 5
+    assert files.record(at(files, b"/one/broken.jpg")).status == "unreadable"
+
+
+def test_nothing_is_known_of_an_empty_snapshot(tmp_path: Path) -> None:
+    files = KnownFiles(Snapshot(tmp_path, Manifest(0, "")))
+    assert files.at(b"/one/folder/1.jpg") is None
+    assert not files.any_inside(b"/")
+    assert files.removed_pictures() == 0
+    rowset, entries = files.entries("pictures")
+    assert (len(rowset), entries) == (0, [])
+    assert np.array_equal(rowset.live, np.zeros(0, np.bool_))

@@ -1,0 +1,243 @@
+"""annidx.graphs: graphs on disk, made from segments, checked before they are loaded."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annidx import graphs
+from annidx.descriptors import THUMB
+from annidx.errors import IndexDamaged
+from annidx.search import graph as searched
+from annidx.search import projection
+from annidx.search.graph import SELF_TARGET, Graph
+from annidx.search.recall import Certificate
+from annidx.search.vectors import Stored
+from annidx.store import files, snapshot
+from annidx.store.manifest import GraphEntry, Manifest, Root, SegmentEntry
+from annidx.store.snapshot import Snapshot
+from tests.making import copies, quick_fit, record, thumbs
+
+ENTRY = GraphEntry("thumb", "aa", 1, "bb", (), 1, None, None, None, 0, 1.0, True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_half_seconds_of_algebra() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(projection, "fit", quick_fit)
+        yield
+
+
+def opened(
+    index: Path, entries: Sequence[SegmentEntry], graph_entries: Sequence[GraphEntry] = ()
+) -> Snapshot:
+    roots = (Root(1, b"/one"),)
+    return Snapshot(index, Manifest(1, "", roots, tuple(entries), tuple(graph_entries)))
+
+
+def segment(index: Path, stored: Stored, first: int = 0) -> SegmentEntry:
+    """Write a segment of pictures with these thumbs."""
+    records = []
+    for number, row in enumerate(stored, start=first):
+        one = record(number)
+        records.append(replace(one, descriptors={**one.descriptors, "thumb": row.tobytes()}))
+    return snapshot.add_segment(index, records, "pictures")
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("graphs") / "index"
+    snapshot.create(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def small(index: Path) -> Snapshot:
+    """Forty pictures with a near-copy each, in two segments; the first is removed."""
+    stored = thumbs(40, 1)
+    first = segment(index, stored)
+    second = segment(index, copies(THUMB, stored, 2), first=40)
+    return opened(index, [replace(first, removed=((0, 1),)), second])
+
+
+@pytest.fixture(scope="module")
+def made(small: Snapshot) -> GraphEntry:
+    return graphs.make(small, "thumb", threads=1)
+
+
+def test_vectors_of(small: Snapshot) -> None:
+    vectors = graphs.vectors_of(small, "thumb")
+    assert np.array_equal(vectors.take(np.arange(40)), thumbs(40, 1))
+    assert np.flatnonzero(~vectors.live).tolist() == [0]
+
+
+def test_what_is_made(index: Path, small: Snapshot, made: GraphEntry) -> None:
+    assert (made.metric, made.nodes, made.found_itself, made.usable) == ("thumb", 79, 1.0, True)
+    assert made.segments == tuple(entry.sha256 for entry in small.pictures.entries)
+    assert (made.sampled_pairs, made.recall, made.recall_high) == (78, 1.0, 1.0)
+    assert made.recall_low is not None
+    assert 0.9 < made.recall_low < 1.0
+    path = index / "graphs" / f"{made.sha256}.hnsw"
+    assert files.sha256_of(path) == made.sha256
+    assert path.stat().st_size == made.size
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (index / "graphs").iterdir()} == {0o600}
+    assert list((index / "tmp").iterdir()) == []
+    assert snapshot.damaged_files(index, replace(small.manifest, graphs=(made,))) == []
+
+
+def load_made(shot: Snapshot, entry: GraphEntry) -> Graph:
+    """Load a graph that was made after its snapshot was opened."""
+    manifest = replace(shot.manifest, graphs=(entry,))
+    return graphs.load(shot, entry, graphs.hold(Snapshot(shot.index, manifest)))
+
+
+def test_what_is_made_can_be_loaded(small: Snapshot, made: GraphEntry) -> None:
+    graph = load_made(small, made)
+    assert graph.nodes == made.nodes
+    assert np.sort(graph.members).tolist() == list(range(1, 80))
+
+
+def test_the_same_graph_again(tmp_path: Path) -> None:
+    """Few vectors give the same file, byte by byte: that must not be in the way."""
+    index = tmp_path / "index"
+    snapshot.create(index)
+    one = opened(index, [segment(index, thumbs(3, 1))])
+    for _ in range(3):
+        assert load_made(one, graphs.make(one, "thumb", threads=1)).nodes == 3
+
+
+def test_the_same_graph_of_other_rows(tmp_path: Path) -> None:
+    """Equal vectors, hence perhaps equal files: each graph must still know its own rows."""
+    index = tmp_path / "index"
+    snapshot.create(index)
+    first = opened(index, [segment(index, thumbs(3, 1))])
+    longer = segment(index, np.concatenate([thumbs(1, 9), thumbs(3, 1)]))
+    second = opened(index, [replace(longer, removed=((0, 1),))])
+    entries = [graphs.make(each, "thumb", threads=1) for each in (first, second)]
+    assert sorted(load_made(first, entries[0]).members) == [0, 1, 2]
+    assert sorted(load_made(second, entries[1]).members) == [1, 2, 3]
+
+
+def test_a_damaged_graph_is_never_loaded(tmp_path: Path) -> None:
+    """A flipped bit can crash the process inside nmslib: the hash is looked at first."""
+    index = tmp_path / "index"
+    snapshot.create(index)
+    shot = opened(index, [segment(index, thumbs(2, 1))])
+    entry = graphs.make(shot, "thumb", threads=1)
+    for path in (index / "graphs").iterdir():
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+        assert_damaged(shot, entry, path)
+        path.unlink()
+        assert_damaged(shot, entry, path)
+        path.write_bytes(whole)
+        assert load_made(shot, entry).nodes == 2
+
+
+def assert_damaged(shot: Snapshot, entry: GraphEntry, path: Path) -> None:
+    with pytest.raises(IndexDamaged, match=rf"{path}: .*annidx build --rebuild-graphs"):
+        load_made(shot, entry)
+    manifest = replace(shot.manifest, graphs=(entry,))
+    assert len(snapshot.damaged_files(shot.index, manifest)) == 1
+
+
+@pytest.mark.parametrize(
+    ("certificate", "share", "usable"),
+    [
+        (Certificate(100, 100, 1.0, 0.96, 1.0), 1.0, True),
+        (Certificate(0, 0, None, None, None), 1.0, True),
+        (Certificate(100, 90, 0.9, 0.82, 0.95), 1.0, False),
+        (Certificate(100, 100, 1.0, 0.96, 1.0), SELF_TARGET - 0.001, False),
+    ],
+)
+def test_only_a_graph_that_meets_its_targets_is_usable(
+    small: Snapshot,
+    monkeypatch: pytest.MonkeyPatch,
+    certificate: Certificate,
+    share: float,
+    usable: bool,
+) -> None:
+    monkeypatch.setattr(graphs, "certify", lambda *_: certificate)
+    monkeypatch.setattr(searched, "_share_found", lambda *_: share)
+    entry = graphs.make(small, "thumb", threads=1)
+    assert (entry.usable, entry.recall, entry.found_itself) == (usable, certificate.recall, share)
+
+
+# --- which graph answers, and when it is too old --------------------------------------------------
+
+
+def rows(*sizes: tuple[int, int]) -> list[SegmentEntry]:
+    """Return entries of (rows, removed rows); their names are their places."""
+    return [
+        SegmentEntry(str(at), "pictures", count, 1, ((0, gone),) if gone else ())
+        for at, (count, gone) in enumerate(sizes)
+    ]
+
+
+class Shot:
+    """As much of a snapshot as is needed here, without files."""
+
+    def __init__(self, entries: list[SegmentEntry], graph_entries: Sequence[GraphEntry]) -> None:
+        self.pictures = snapshot.Rowset([])
+        self.pictures.entries = entries
+        self.pictures.starts = np.cumsum([0, *(entry.rows for entry in entries)])
+        self.manifest = Manifest(1, "", graphs=tuple(graph_entries))
+
+
+def shot(entries: list[SegmentEntry], *graph_entries: GraphEntry) -> Snapshot:
+    made: object = Shot(entries, graph_entries)
+    assert not isinstance(made, Snapshot)
+    return made  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("covers", "sizes", "covered"),
+    [
+        (("0",), [(10, 0)], 10),
+        (("0",), [(10, 3), (5, 0)], 10),
+        (("0", "1"), [(10, 3), (5, 0)], 15),
+        ((), [(10, 0)], 0),
+        (("0", "1"), [(10, 0)], -1),  # a segment that is gone
+        (("1",), [(10, 0), (5, 0)], -1),  # rows are counted from the first
+        (("1", "0"), [(10, 0), (5, 0)], -1),
+    ],
+)
+def test_covered_rows(covers: tuple[str, ...], sizes: list[tuple[int, int]], covered: int) -> None:
+    entry = replace(ENTRY, segments=covers)
+    assert graphs.covered_rows(shot(rows(*sizes)), entry) == covered
+    expected = entry if covered >= 0 else None
+    assert graphs.usable(shot(rows(*sizes), entry), "thumb") == expected
+
+
+def test_usable() -> None:
+    here = rows((10, 0))
+    good = replace(ENTRY, segments=("0",))
+    assert graphs.usable(shot(here), "thumb") is None
+    assert graphs.usable(shot(here, good), "signature") is None
+    assert graphs.usable(shot(here, replace(good, usable=False)), "thumb") is None
+    assert graphs.usable(shot(here, replace(good, metric="signature"), good), "thumb") == good
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stale"),
+    [
+        ([(100, 0)], False),
+        ([(100, 0), (1000, 0)], False),
+        ([(100, 0), (1001, 0)], True),  # more than a thousand uncovered
+        ([(100, 0), (1200, 300)], False),  # of which some are removed
+        ([(50_000, 0), (5000, 0)], False),
+        ([(50_000, 0), (5001, 0)], True),  # and more than a tenth
+        ([(100, 25)], False),
+        ([(100, 26)], True),  # more than a quarter of its nodes is gone
+    ],
+)
+def test_is_stale(sizes: list[tuple[int, int]], stale: bool) -> None:
+    entry = replace(ENTRY, segments=("0",))
+    assert graphs.is_stale(shot(rows(*sizes)), entry) == stale
+    assert graphs.is_stale(shot(rows(*sizes)), replace(ENTRY, segments=("9",)))
