@@ -160,10 +160,10 @@ class _Build:
     def _look_at_roots(self) -> None:
         """Mark roots that are missing or suddenly empty as offline and say so."""
         self.hidden: list[bytes] = []  # folders whose pictures are kept unseen
+        # An offline root inside a new one is merged when it is back: until then it must be known.
         merged_away = [root for root in self.base.roots if root.path not in self._root_paths()]
-        for root in merged_away:
-            if self._trouble(root):
-                self.hidden.append(root.path)
+        self.roots += [root for root in merged_away if self._trouble(root)]
+        self.roots.sort(key=lambda root: root.path)
         for at, root in enumerate(self.roots):
             trouble = self._trouble(root)
             self.roots[at] = replace(root, status="offline" if trouble else "online")
@@ -198,20 +198,22 @@ class _Build:
             on_lost=_lost,
             preload=("annidx.images.extract",),
         )
-        self._keep_unseen()
+        self._keep_unseen(waiting=False)
         interim_at = time.monotonic() + INTERIM_S
         for task, outcome in zip(tasks, outcomes, strict=True):
             self._take(task, outcome)
             if time.monotonic() > interim_at and not self.outdated:
                 self._publish_interim()
                 interim_at = time.monotonic() + INTERIM_S
+        self._keep_unseen(waiting=True)  # what was looked for elsewhere and not found there
 
-    def _keep_unseen(self) -> None:
+    def _keep_unseen(self, *, waiting: bool) -> None:
         """Keep what lies in roots that are offline and in folders that could not be listed."""
         if self.outdated:
             return
         by_path = self._root_paths()
-        for path, known in list(self.known.inside([*self.hidden, *self.walk.unlisted])):
+        folders = [*self.hidden, *self.walk.unlisted]
+        for path, known in list(self.known.inside(folders, waiting=waiting)):
             if known.file.root_id in by_path.values():
                 self.known.keep(known)
                 continue
@@ -260,16 +262,16 @@ class _Build:
         """Book what became of one file."""
         self.done += 1
         self.done_bytes += task.file.size
-        known = self.known.at(task.path)
+        known = self.known.at(task.path) or self.known.renamed(task.file)
         if isinstance(outcome, Vanished):
             self.walk.left_out["vanished"] += 1
         elif isinstance(outcome, Unchanged):
             self.hashed += 1
-            self._unchanged(known or self.known.renamed(task.file), outcome)
+            self._unchanged(known, outcome)
         elif known and (known.status, known.file) == (outcome.status, outcome.file):
-            self._same(known, outcome)
+            self._same(task, known, outcome)
         else:
-            self._add(outcome, known)
+            self._add(task, outcome, known)
         self._tell("extract")
 
     def _unchanged(self, known: Known | None, outcome: Unchanged) -> None:
@@ -280,20 +282,21 @@ class _Build:
         else:
             self._carry(known, outcome.file, outcome.read_ns)
 
-    def _same(self, known: Known, record: Record) -> None:
+    def _same(self, task: Task, known: Known, record: Record) -> None:
         """Keep a young file that is no picture, or as broken as before; else its bytes changed."""
         if record.status in READABLE or record.content_hash != known.content_hash:
-            self._add(record, known)
+            self._add(task, record, known)
         else:
             self.known.keep(known)
 
-    def _add(self, record: Record, known: Known | None) -> None:
+    def _add(self, task: Task, record: Record, known: Known | None) -> None:
         """Write what a file holds now; the same content keeps its number."""
         same = known is not None and record.content_hash == known.content_hash != bytes(32)
         if known is not None and same and not self.known.lives_on(known):
             number, first_seen_ns = known.image_id, known.first_seen_ns
             record = replace(record, image_id=number, first_seen_ns=first_seen_ns)
-        if known is not None:
+        here = known is not None and known is self.known.at(task.path)
+        if known is not None and (same or here):
             self.known.rewrite(known)
         if record.status in READABLE:
             self.added += not same

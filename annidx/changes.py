@@ -122,9 +122,16 @@ class KnownFiles:
         """Tell whether anything is known below a folder."""
         return any(is_inside(path, folder) for path in self._by_path)
 
-    def inside(self, folders: Sequence[bytes]) -> Iterator[tuple[bytes, Known]]:
-        """Yield (absolute path, row) of all rows below some folders that do not live on already."""
+    def inside(
+        self, folders: Sequence[bytes], *, waiting: bool = True
+    ) -> Iterator[tuple[bytes, Known]]:
+        """Yield (absolute path, row) of the rows below some folders that do not live on already.
+
+        Those that wait to be looked at again only with `waiting`.
+        """
         for path, known in self._by_path.items():
+            if not waiting and self._pending[known.kind][known.row]:
+                continue
             if not self.lives_on(known) and any(is_inside(path, folder) for folder in folders):
                 yield path, known
 

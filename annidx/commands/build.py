@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     for warning in report.warnings:
         warn(warning)
     print_summary(args, summary(report), sentence(report))
-    return SOME_UNREADABLE if report.failed else 0
+    unread = report.failed or report.left_out.get("unreadable folder")
+    return SOME_UNREADABLE if unread else 0
 
 
 def summary(report: BuildReport) -> dict[str, Any]:
@@ -166,9 +167,9 @@ class Meter:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
-        message = f"{text}: expected 1 or more"
+        message = f"{text}: expected a whole number, 1 or more"
         raise argparse.ArgumentTypeError(message)
     return value
 
@@ -182,7 +183,10 @@ def _more_than_0(text: str) -> float:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1e9:
         message = f"{text}: expected seconds, 0 or more"
         raise argparse.ArgumentTypeError(message)

@@ -104,7 +104,7 @@ def print_summary(args: argparse.Namespace, fields: Mapping[str, Any], sentence:
     """End a verb: a JSON summary, or a sentence unless --quiet."""
     if args.json:
         print_json({"message_type": "summary", **fields})
-    elif not args.quiet:
+    elif sentence and not args.quiet:
         print(sentence)
 
 
@@ -132,6 +132,8 @@ def shown_text(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is not UTF-8, as Python carries it
+        return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode()
 
 

@@ -92,7 +92,9 @@ def file_names(args: argparse.Namespace) -> list[str]:
         listed = sys.stdin.buffer.read().split(separator)
         names += [os.fsdecode(name) for name in listed if name]
     elif not names:
-        message = "name at least one FILE, or - to read a list on stdin, or --all"
+        message = "name at least one FILE, or - to read a list on stdin"
+        if "all" in args:
+            message += ", or --all"
         raise UsageError(message)
     return names
 

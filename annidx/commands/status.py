@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
 from annidx.commands.common import (
@@ -65,7 +66,7 @@ def _fields(index: Index) -> dict[str, Any]:
     sizes = sum(entry.size for entry in manifest.segments)
     sizes += sum(entry.size for entry in manifest.graphs)
     return {
-        "index": str(index.snapshot.index),
+        **path_fields("index", os.fsencode(index.snapshot.index.absolute())),
         "snapshot": manifest.number,
         "created": manifest.created,
         "images": sum(counts.get(status, 0) for status in READABLE),

@@ -55,6 +55,7 @@ GRAY_SIDE = 256
 
 pillow_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 1024**2  # editors write histories beyond Pillow's one megabyte
 _lenient = threading.Lock()  # LOAD_TRUNCATED_IMAGES is one flag for the whole process
 
 # Pillow's transpose that brings a stored picture of that EXIF orientation upright.
@@ -285,14 +286,22 @@ def _exif(image: Image.Image) -> dict[str, Any]:
     facts: dict[str, Any] = {"orientation": 1, "taken": "", "camera": ""}
     try:
         exif = image.getexif()
-        orientation = int(exif.get(0x0112, 1))  # some writers make it a float or a ratio
-        facts["orientation"] = orientation if orientation in range(1, 9) else 1
+        facts["orientation"] = _orientation(exif.get(0x0112, 1))
         make, model = (str(exif.get(tag, "")).strip("\0 ") for tag in (0x010F, 0x0110))
         facts["camera"] = (model if model.startswith(make) else f"{make} {model}").strip()[:80]
         facts["taken"] = _iso_time(str(exif.get_ifd(0x8769).get(0x9003, "")))
     except Exception:  # one picture's metadata; Pillow raises SyntaxError, struct.error and more
         return facts
     return facts
+
+
+def _orientation(value: Any) -> int:
+    """Return 1-8; some writers make it a float or a ratio, some leave nonsense."""
+    try:
+        number = 1.0 if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return 1
+    return int(number) if number in range(1, 9) else 1
 
 
 def _iso_time(text: str) -> str:

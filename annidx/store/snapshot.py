@@ -156,14 +156,19 @@ def current_manifest(index: Path) -> Manifest | None:
     """
     check_format(index)
     numbered = manifest_paths(index)
+    damaged = []
     for path in reversed(numbered):
         try:
-            return Manifest.from_json(path.read_bytes(), str(path))
+            manifest = Manifest.from_json(path.read_bytes(), str(path))
         except (IndexDamaged, OSError) as error:
-            log.warning("%s; the snapshot before it is used", error)
+            damaged.append(error)
+            continue
+        for reason in damaged:
+            log.warning("%s; the snapshot before it is used", reason)
+        return manifest
     if numbered:
         message = (
-            f"{index}: none of its {len(numbered)} manifests is whole. "
+            f"{index}: none of its {len(numbered)} manifests is whole ({damaged[0]}). "
             'Run "annidx build --rebuild FOLDER..." to start anew.'
         )
         raise IndexDamaged(message)
@@ -266,18 +271,20 @@ def _runs(mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
 
 def damaged_files(index: Path, manifest: Manifest) -> list[str]:
     """Hash every file of a snapshot; return one line for each that is not what it should be."""
-    expected = [(_segment(index, entry), entry.sha256) for entry in manifest.segments]
+    expected = [(_segment(index, each), each.sha256, "--rebuild") for each in manifest.segments]
     for graph in manifest.graphs:
-        expected.append((index / "graphs" / f"{graph.sha256}.hnsw", graph.sha256))
-        expected.append((index / "graphs" / f"{graph.sidecar_sha256}.json", graph.sidecar_sha256))
+        hnsw, sidecar = graph.sha256, graph.sidecar_sha256
+        expected.append((index / "graphs" / f"{hnsw}.hnsw", hnsw, "--rebuild-graphs"))
+        expected.append((index / "graphs" / f"{sidecar}.json", sidecar, "--rebuild-graphs"))
     lines = _damaged_manifests(index)
-    for path, digest in expected:
+    for path, digest, cure in expected:
         try:
             found = files.sha256_of(path)
         except OSError as error:
             found = f"unreadable ({error.strerror})"
         if found != digest:
-            lines.append(f"{path}: sha256 is {found}, the manifest says {digest}")
+            line = f"{path}: sha256 is {found}, the manifest says {digest}."
+            lines.append(f'{line} Run "annidx build {cure}".')
     return lines
 
 

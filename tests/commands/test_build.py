@@ -73,7 +73,7 @@ def test_json_has_every_key_and_later_builds_see_changes(tmp_path: Path, album: 
     (album / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
     (album / "zero.jpg").touch()
     (album / "denied.jpg").touch(0)
-    shutil.copy(PICTURES / "scans" / "brick-wall.jpg", album)
+    shutil.copy(album / "coffee.jpg", album / "a later copy.jpg")
     _, summary = json_lines("build", index=index, prefix=AS_ANYBODY, code=3)
     assert (summary["images"], summary["added"], summary["removed"]) == (3, 1, 1)
     assert (summary["failed"], summary["snapshot"], summary["published"]) == (3, 2, True)
@@ -83,6 +83,12 @@ def test_json_has_every_key_and_later_builds_see_changes(tmp_path: Path, album: 
         "denied.jpg": "denied",
         "zero.jpg": "empty",
     }
+    rows, _ = json_lines("pairs", index=index)
+    assert [(Path(row["a"]).name, Path(row["b"]).name) for row in rows] == [
+        ("a later copy.jpg", "coffee.jpg"),
+        ("a later copy.jpg", "coffee_small.jpg"),
+        ("coffee.jpg", "coffee_small.jpg"),
+    ]
 
 
 def test_quiet_is_for_cron(small_index: Path) -> None:
