@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from annidx import __version__
 from annidx.commands.common import add_common_options, shown_text
@@ -69,13 +70,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return its exit code."""
-    args = make_parser().parse_args(arguments)
-    level = logging.INFO if args.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="annidx: %(message)s")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no error
-            stream.reconfigure(errors="backslashreplace")
     try:
+        _prepare_streams()
+        args = make_parser().parse_args(arguments)
+        level = logging.INFO if args.verbose else logging.WARNING
+        logging.basicConfig(level=level, format="annidx: %(message)s")
         code: int = args.run(args)
         sys.stdout.flush()
     except AnnidxError as error:
@@ -97,8 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _prepare_streams() -> None:
+    """Make stdout and stderr take whatever is written: closed ones, names they cannot show."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed: its number must not go to another file
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _complain(message: str, code: int) -> int:
-    if sys.stderr is None:
-        return code
     sys.stderr.write(f"annidx: {shown_text(message)}\n")
     return code

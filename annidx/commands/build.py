@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         report = annidx.build(args.roots, index=index_path(args), options=options, progress=meter)
     for warning in report.warnings:
         warn(warning)
+    if args.quiet and report.failed:
+        warn(f"{report.failed:,} files could not be read: annidx status --failed names them")
     print_summary(args, summary(report), sentence(report))
     unread = report.failed or report.left_out.get("unreadable folder")
     return SOME_UNREADABLE if unread else 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS
+from annidx.errors import UsageError
 from annidx.model import Answer, Match, path_fields
 from annidx.place import default_index
 
@@ -80,6 +81,9 @@ def add_max_pairs(parser: argparse.ArgumentParser) -> None:
 
 def index_path(args: argparse.Namespace) -> Path:
     """Return the index directory that the options name."""
+    if args.index == "":  # an unset variable of a shell
+        message = "--index is empty: name a folder"
+        raise UsageError(message)
     return default_index() if args.index is None else Path(args.index).expanduser()
 
 
@@ -97,7 +101,8 @@ def open_index(args: argparse.Namespace) -> Index:
 
 def print_json(fields: Mapping[str, Any]) -> None:
     """Print one JSON line."""
-    print(json.dumps(fields, ensure_ascii=False))
+    is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+    print(json.dumps(fields, ensure_ascii=not is_utf8))
 
 
 def print_summary(args: argparse.Namespace, fields: Mapping[str, Any], sentence: str) -> None:
@@ -204,7 +209,7 @@ def together(answers: Iterable[Answer]) -> Answer | None:
 def answer_sentence(fields: Mapping[str, Any]) -> str:
     """Return the cutoff and, in brackets, how an answer came about."""
     if fields["engine"] is None:
-        return "the cutoff (nothing was asked)"
+        return "the cutoff (no file could be read)"
     if fields["exact"]:
         engine = "exact engine"
     elif fields["recall"] is None:

@@ -17,7 +17,10 @@ HELP = "try it on the pictures shipped with annidx, in a throw-away index"
 DESCRIPTION = """\
 Build an index over the pictures in data/, print the near-duplicates found in it, ask it for the
 neighbours of one file, and say which of the known edits were found. Nothing is kept."""
-EPILOG = ""
+EPILOG = """\
+examples:
+  annidx demo
+  annidx demo --json | tail -1"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

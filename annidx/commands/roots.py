@@ -44,11 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         name: actions.add_parser(name, help=text, allow_abbrev=False, parents=[common])
         for name, text in _ACTIONS.items()
     }
-    made["add"].add_argument("roots", nargs="+", metavar="ROOT")
-    made["remove"].add_argument("root", metavar="ROOT")
+    made["add"].add_argument("roots", nargs="+", metavar="ROOT", help="a folder of pictures")
+    as_listed = 'as "annidx roots list" shows it'
+    made["remove"].add_argument("root", metavar="ROOT", help=as_listed)
     moved = made["move"]
-    moved.add_argument("old", metavar="OLD")
-    moved.add_argument("new", metavar="NEW")
+    moved.add_argument("old", metavar="OLD", help=as_listed)
+    moved.add_argument("new", metavar="NEW", help="the folder where its pictures lie now")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,10 @@ from annidx.errors import IndexDamaged
 
 HELP = "check every file of the index against its hash"
 DESCRIPTION = "Hash every file of the current snapshot and name those that are not as published."
-EPILOG = ""
+EPILOG = """\
+examples:
+  annidx verify
+  annidx verify --quiet || annidx build --rebuild"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

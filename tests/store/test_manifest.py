@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from annidx.errors import IndexDamaged, IndexTooNew
@@ -92,7 +92,12 @@ EXAMPLE = Manifest(
 )
 
 
+LONG = Root(4, b"/" + bytes(range(1, 256)))
+
+
 @given(manifests)
+@example(EXAMPLE)
+@example(replace(EXAMPLE, roots=(LONG,)))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_there_and_back(manifest: Manifest) -> None:
     data = manifest.to_json()
