@@ -137,6 +137,7 @@ class Meter:
         elif self._json and time.monotonic() - self._last >= 0.5:
             self._last = time.monotonic()
             print_json(self._status(progress))
+            sys.stdout.flush()  # whoever reads this wants to know it now
 
     def _draw(self, progress: Progress) -> None:
         if self._bar is None:
