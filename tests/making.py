@@ -14,7 +14,6 @@ from PIL import Image
 from annidx.descriptors import DESCRIPTORS, THUMB, Descriptor
 from annidx.images.signature import pack
 from annidx.model import File, Record
-from annidx.search.projection import DIMENSION, Projection
 from annidx.search.vectors import Stored, Vectors
 
 LONG_AGO_NS = 1_600_000_000_000_000_000
@@ -81,16 +80,6 @@ def vectors(
     """Return stored vectors as an archive has them, cut into segments at `cuts`."""
     mask = np.ones(len(stored), np.bool_) if live is None else live
     return Vectors(descriptor, np.split(stored, cuts), mask)
-
-
-def quick_fit(
-    archive: Vectors, rows: npt.NDArray[np.intp], dimension: int = DIMENSION
-) -> Projection:
-    """Fit a projection like the real one, of few rows, in no time."""
-    points = archive.points(rows)
-    mean = points.mean(axis=0)
-    directions = np.linalg.svd(points - mean, full_matrices=False)[2][:dimension]
-    return Projection(mean, np.ascontiguousarray(directions.T))
 
 
 def record(number: int, **changes: Any) -> Record:

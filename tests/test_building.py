@@ -22,12 +22,11 @@ from annidx import building, graphs, roots
 from annidx.building import Options
 from annidx.errors import FolderNotFound, IndexDamaged, IndexLocked, IndexNotFound, UsageError
 from annidx.model import BuildReport, Progress, Record
-from annidx.search import projection
 from annidx.search.recall import Certificate
 from annidx.store import files, snapshot
 from annidx.store.manifest import Manifest
 from annidx.store.snapshot import Snapshot
-from tests.making import LONG_AGO_NS, aged, grainy, photo, quick_fit, save
+from tests.making import LONG_AGO_NS, aged, grainy, photo, save
 
 Build = Callable[..., BuildReport]
 
@@ -58,9 +57,8 @@ def here(
 
 @pytest.fixture
 def build(archive: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
-    """Build the archive, or other roots, without worker processes and half seconds of algebra."""
+    """Build the archive, or other roots, without worker processes."""
     monkeypatch.setattr(building, "map_items", here)
-    monkeypatch.setattr(projection, "fit", quick_fit)
 
     def run(*folders: Path, known: bool = False, **options: Any) -> BuildReport:
         named = [] if known else list(folders) or [archive]

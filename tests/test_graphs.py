@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +14,15 @@ from annidx import graphs
 from annidx.descriptors import THUMB
 from annidx.errors import IndexDamaged
 from annidx.search import graph as searched
-from annidx.search import projection
 from annidx.search.graph import SELF_TARGET, Graph
 from annidx.search.recall import Certificate
 from annidx.search.vectors import Stored
 from annidx.store import files, snapshot
 from annidx.store.manifest import GraphEntry, Manifest, Root, SegmentEntry
 from annidx.store.snapshot import Snapshot
-from tests.making import copies, quick_fit, record, thumbs
+from tests.making import copies, record, thumbs
 
 ENTRY = GraphEntry("thumb", "aa", 1, "bb", (), 1, None, None, None, 0, 1.0, True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_half_seconds_of_algebra() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(projection, "fit", quick_fit)
-        yield
 
 
 def opened(

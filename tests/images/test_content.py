@@ -271,6 +271,19 @@ def test_metadata_of_a_webp_makes_no_new_picture(options: dict[str, object]) -> 
     assert not same_pixels(plain, encoded(image, "WEBP", icc_profile=srgb_profile(), **options))
 
 
+def test_a_webp_chunk_of_odd_length_hides_nothing() -> None:
+    def webp(pixels: bytes, *, profile: bytes = b"odd") -> bytes:
+        chunks = [(b"ICCP", profile), (b"EXIF", b"x"), (b"VP8L", pixels)]
+        body = b"".join(
+            name + struct.pack("<I", len(payload)) + payload + bytes(len(payload) % 2)
+            for name, payload in chunks
+        )
+        return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+    assert len({content.pixel_hash(webp(pixels)) for pixels in (b"1", b"2", b"12")}) == 3
+    assert not same_pixels(webp(b"1"), webp(b"1", profile=b"old"))
+
+
 @pytest.mark.parametrize("format", ["BMP", "GIF", "TIFF", "HEIF", "AVIF", "JPEG2000", "PPM"])
 def test_other_containers_are_hashed_whole(format: str) -> None:
     data = encoded(photo(60, 45), format)
