@@ -286,6 +286,10 @@ def test_new_pictures_are_searched_at_once(build: Build, archive: Path, index: P
     assert found.answer.engine == "graph"
     assert [Path(match.path).name for match in opened.query(archive / "1 new.png")] == ["2.png"]
     assert ("1 new.png", "2.png") in pairs(index)  # by path, though its row is later
+    shutil.copy2(archive / "2.png", archive / "1 copy.png")
+    build()
+    found = annidx.open(index).query((archive / "2.png").read_bytes())
+    assert [Path(match.path).name for match in found] == ["1 copy.png", "2.png", "1 new.png"]
 
 
 def test_segments_merge_and_the_graph_follows(build: Build, archive: Path, index: Path) -> None:
@@ -500,6 +504,22 @@ def test_pictures_that_moved_from_an_offline_root_to_another(
     assert len(report.warnings) == 1
     after = {each.content_hash: each.image_id for each in table(index).values()}
     assert after == before
+
+
+def test_another_picture_in_the_same_inode_is_not_the_one_that_is_offline(
+    build: Build, archive: Path, index: Path
+) -> None:
+    """Moved and then overwritten: the same size and time, other pixels."""
+    other = archive.parent / "other" / "photos"
+    save(archive / "5.bmp", photo(5))
+    save(other / "6.bmp", photo(6))
+    build(archive, other)
+    (archive / "5.bmp").rename(other / "7.bmp")
+    save(other / "7.bmp", photo(7))
+    archive.rename(archive.parent / "away")
+    report = build(known=True)
+    assert (report.images, counted(report)) == (9, {"added": 1, "decoded": 1})
+    assert set(table(index)) == ALL | {"5.bmp", "6.bmp", "7.bmp"}
 
 
 def test_a_folder_that_cannot_be_listed_keeps_its_rows(
@@ -774,6 +794,7 @@ def test_a_long_later_build_publishes_what_it_has(
         opened = Snapshot(index, manifest)
         rows = np.flatnonzero(opened.pictures.live)
         assert len(set(opened.paths(rows))) == len(rows) == manifest.counts["ok"] == 6
+        assert graphs.usable(opened, "thumb")
     assert set(table(index)) == ALL - {"3.png"} | {"renamed.png"}
 
 

@@ -117,6 +117,16 @@ def test_the_diameter_of_near_copies(step: int, count: int) -> None:
     assert diameter(archive, np.arange(count)) == max(pairs) > 0
 
 
+def test_the_diameter_of_any_shape() -> None:
+    """The farthest two are not always the outermost ones."""
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        stored = np.full((6, 1200), 128, np.uint8)
+        stored[:, :2] = np.clip(rng.normal(128, 45, (6, 2)), 0, 255)
+        apart = [distances(THUMB, stored[at : at + 1], stored).max() for at in range(6)]
+        assert diameter(vectors(THUMB, stored), np.arange(6)) == max(apart)
+
+
 def test_the_diameter_of_copies_and_of_few() -> None:
     archive = vectors(THUMB, np.repeat(spread(THUMB, 1, 1), 500, axis=0))
     assert diameter(archive, np.arange(500)) == 0.0
