@@ -9,31 +9,43 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 from annidx import graphs
 from annidx import roots as rooted
-from annidx.changes import Known, KnownFiles, decide
-from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS, descriptor
-from annidx.errors import IndexDamaged
-from annidx.images import extract
-from annidx.images.extract import Outcome, Task, Unchanged, Vanished
+from annidx.changes import Known, KnownFiles
+from annidx.descriptors import DEFAULT_DESCRIPTORS, DEFAULT_METRIC, chosen, descriptor
+from annidx.errors import IndexDamaged, UsageError
+from annidx.images import decode, extract
+from annidx.images.extract import Extractor, Outcome, Task
 from annidx.images.scan import Walk, is_inside
-from annidx.model import IGNORED, READABLE, BuildReport, File, Progress, Record
+from annidx.ledger import Ledger
+from annidx.model import IGNORED, READABLE, BuildReport, Progress, Record
 from annidx.roots import PathLike
-from annidx.store import files, snapshot
-from annidx.store.manifest import GraphEntry, Manifest, Root, SegmentEntry
+from annidx.store import files, journal, snapshot
+from annidx.store.journal import Journal
+from annidx.store.manifest import GraphEntry, Kind, Manifest, Root, SegmentEntry
 from annidx.store.snapshot import Snapshot
 from annidx.store.writer import SegmentWriter
-from annidx.workers import Lost, map_items, worker_count
+from annidx.survey import Carry, Item, Survey
+from annidx.workers import Again, Lost, map_items, warm_up, worker_count
 
 log = logging.getLogger(__name__)
 
 INTERIM_S = 600.0
-"""A long first build publishes what it has so far this often."""
+"""A long build publishes what it has so far this often."""
+
+DEFAULT_MEMORY = 700_000_000
+"""What pictures that are being decoded may take with one worker; each further one adds
+:data:`annidx.images.extract.ORDINARY_BYTES`."""
+
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+_WINDOW = 8  # batches a worker that may wait for their turn: what a kill may lose besides
 
 OnProgress = Callable[[Progress], None]
 
@@ -51,7 +63,15 @@ class Options:
     workers : int, optional
         Worker processes and graph threads; None: the processors of this machine.
     timeout_s : float
-        For one picture.
+        For one picture; large ones get more, see :func:`time_limit`.
+    memory : int, optional
+        Bytes that the pictures being decoded may take, all workers together; a picture that needs
+        more is 'too-large'. None: 700 MB and 150 MB for each worker but one.
+    max_megapixels : float, optional
+        A picture with more is 'too-large'. None: 400.
+    descriptors : Sequence of str, optional
+        Descriptors to compute; 'thumb' is always among them. None: as last time, at first 'thumb'
+        and 'signature'.
     lock_wait_s : float
         How long to wait for another build to end.
     rebuild : bool
@@ -66,6 +86,9 @@ class Options:
     graph_metrics: Sequence[str] | None = None
     workers: int | None = None
     timeout_s: float = 60.0
+    memory: int | None = None
+    max_megapixels: float | None = None
+    descriptors: Sequence[str] | None = None
     lock_wait_s: float = 0.0
     rebuild: bool = False
     rebuild_graphs: bool = False
@@ -98,17 +121,16 @@ def build(
     ------
     FolderNotFound, IndexLocked, IndexDamaged, IndexTooNew, IndexNotFound
     """
-    chosen = options or Options()
+    options = options or Options()
     started = time.monotonic()
     resolved = [rooted.resolve(root) for root in roots]
-    for metric in chosen.graph_metrics or ():
+    for metric in options.graph_metrics or ():
         descriptor(metric)
     if resolved:
         snapshot.create(index)
     snapshot.check_format(index)
-    with files.writer_lock(index, chosen.lock_wait_s):
-        files.sweep(index, snapshot.named_files(index))
-        run = _Build(index, resolved, chosen, progress, clock)
+    with files.writer_lock(index, options.lock_wait_s):
+        run = _Build(index, resolved, options, progress, clock)
         run.extract()
         manifest, published = run.publish()
     return run.report(manifest, published=published, seconds=time.monotonic() - started)
@@ -128,21 +150,32 @@ class _Build:
         self.index, self.options, self.progress, self.clock = index, options, progress, clock
         self.warnings: list[str] = []
         self.was, opened = self._open()
-        versions = {each.name: each.version for each in DESCRIPTORS.values()}
+        self.names = _descriptors(options, self.was)
+        self.graph_metrics = _graph_metrics(options, self.was, self.names)
+        versions = {name: descriptor(name).version for name in self.names}
         # Vectors of another version are never compared: nothing of the old segments can stay.
-        self.outdated = bool(self.was.segments) and self.was.descriptors != versions
-        base = replace(self.was, descriptors=versions)
-        self.base = base
+        have = self.was.descriptors
+        self.outdated = bool(self.was.segments) and any(
+            have.get(name) != version for name, version in versions.items()
+        )
+        self.base = replace(self.was, descriptors=versions)
+        self.roots, self.next_root_id = rooted.merged(
+            self.base.roots, added, self.base.next_root_id
+        )
         self.known = KnownFiles(opened)
-        self.roots, self.next_root_id = rooted.merged(base.roots, added, base.next_root_id)
-        self.writer = SegmentWriter(index, base.next_image_id, clock())
         self._look_at_roots()
-        exclude = base.exclude if options.exclude is None else options.exclude
+        self.by_id = {root.root_id: root for root in self.roots}
+        paths = {root.root_id: root.path for root in self.roots}
+        self.journal = Journal(index, self.was, paths)
+        self._adopt(paths)
+        exclude = self.base.exclude if options.exclude is None else options.exclude
         self.exclude = tuple(glob for glob in exclude if glob)
+        self.workers = worker_count(options.workers)
+        self.writer = SegmentWriter(index, self.base.next_image_id, clock(), self.journal)
         online = [(root.root_id, root.path) for root in self.roots if root.status == "online"]
         self.walk = Walk(online, [os.fsencode(glob) for glob in self.exclude])
-        self.found = self.found_bytes = self.done = self.done_bytes = 0
-        self.added = self.decoded = self.hashed = self.failed = 0
+        self.survey = Survey(self.walk, self.by_id, self.known, self._anew, index / "tmp")
+        self.ledger = Ledger(self.known, self.writer, self.by_id, self.names)
 
     def _open(self) -> tuple[Manifest, Snapshot]:
         """Open what there is; --rebuild goes on without whatever is damaged."""
@@ -156,6 +189,27 @@ class _Build:
             self.warnings.append(f"{error} Extracting everything anew.")
         empty = replace(manifest, segments=(), graphs=())
         return empty, Snapshot(self.index, empty)
+
+    def _adopt(self, paths: Mapping[int, bytes]) -> None:
+        """Take over what an interrupted build had extracted; sweep whatever else it left."""
+        files.sweep(self.index, snapshot.named_files(self.index))
+        self.first_adopted = {kind: self.known.count(kind) for kind in _KINDS}
+        if self.options.rebuild:
+            return
+        taken = SegmentWriter(self.index, self.base.next_image_id, 0, self.journal)
+        next_image_id = self.base.next_image_id
+        for left in journal.left_behind(self.index, self.was, paths, self.base.descriptors):
+            taken.take(left.table, left.kind)
+            next_image_id = max(next_image_id, left.next_image_id)
+        taken.flush()
+        self.journal.replace_old()
+        if taken.entries:
+            segments = (*self.base.segments, *taken.entries)
+            self.base = replace(self.base, segments=segments, next_image_id=next_image_id)
+            roots = {**{root.root_id: root for root in self.base.roots}, **self.by_id}
+            with_all_roots = replace(self.base, roots=tuple(roots.values()))
+            self.known = KnownFiles(Snapshot(self.index, with_all_roots))
+            self.known.supersede(self.first_adopted)
 
     def _look_at_roots(self) -> None:
         """Mark roots that are missing or suddenly empty as offline and say so."""
@@ -189,149 +243,126 @@ class _Build:
 
     def extract(self) -> None:
         """Walk, decide, and let the workers look at what is new or changed."""
-        tasks = list(self._tasks())
-        outcomes = map_items(
-            extract.extract,
-            extract.batches(tasks),
-            workers=worker_count(self.options.workers),
-            timeout_s=self.options.timeout_s,
+        if not self.was.segments:  # a first build: all there is goes to the workers
+            warm_up(extract.PRELOAD)
+        large, ordinary = extract.budget(self._memory(), self.workers)
+        limits = decode.Limits(pixels=self._max_pixels(), memory=large)
+        self.waiting: deque[Item] = deque()
+        outcomes: Generator[Outcome, None, None] = map_items(
+            Extractor(self.names, limits, ordinary),
+            extract.batches(self._tasks()),
+            workers=self.workers,
+            timeout_s=lambda task: time_limit(task, self.options.timeout_s),
             on_lost=_lost,
-            preload=("annidx.images.extract",),
+            preload=extract.PRELOAD,
+            window=_WINDOW * (self.workers + 1),
         )
-        self._keep_unseen(waiting=False)
         interim_at = time.monotonic() + INTERIM_S
-        for task, outcome in zip(tasks, outcomes, strict=True):
-            self._take(task, outcome)
-            if time.monotonic() > interim_at and not self.outdated:
-                self._publish_interim()
-                interim_at = time.monotonic() + INTERIM_S
-        self._keep_unseen(waiting=True)  # what was looked for elsewhere and not found there
+        try:
+            for outcome in outcomes:
+                self.ledger.book(self._next_task(), outcome)
+                self._tell("extract")
+                if time.monotonic() > interim_at and not self.outdated:
+                    self._publish_interim()
+                    interim_at = time.monotonic() + INTERIM_S
+            self._settle()
+            self._keep_unseen()
+        finally:
+            outcomes.close()
+            self.writer.checkpoint()  # interrupted or not: the next build finds it
+            self.journal.close()
 
-    def _keep_unseen(self, *, waiting: bool) -> None:
+    def _memory(self) -> int:
+        chosen = self.options.memory
+        beside = (self.workers - 1) * extract.ORDINARY_BYTES
+        return DEFAULT_MEMORY + beside if chosen is None else chosen
+
+    def _max_pixels(self) -> int:
+        chosen = self.options.max_megapixels
+        return decode.MAX_PIXELS if chosen is None else int(chosen * 1e6)
+
+    def _tasks(self) -> Iterator[Task | None]:
+        """Yield what the workers are to look at; note what stands between."""
+        for item in self.survey.items():
+            if item is not None:
+                self.waiting.append(item)
+            if not isinstance(item, Carry):
+                yield item
+            self._tell("extract")
+
+    def _next_task(self) -> Task:
+        """Return the task whose outcome comes next; rows to carry on the way are carried."""
+        while not isinstance(item := self.waiting.popleft(), Task):
+            self.ledger.carry(item.known, item.file, item.known.read_ns)
+        return item
+
+    def _settle(self) -> None:
+        """Carry the rows that stand behind the last task."""
+        for item in self.waiting:
+            if isinstance(item, Carry):
+                self.ledger.carry(item.known, item.file, item.known.read_ns)
+        self.waiting.clear()
+        self.ledger.settle()
+
+    def _keep_unseen(self) -> None:
         """Keep what lies in roots that are offline and in folders that could not be listed."""
         if self.outdated:
             return
-        by_path = self._root_paths()
-        folders = [*self.hidden, *self.walk.unlisted]
-        for path, known in list(self.known.inside(folders, waiting=waiting)):
-            if known.file.root_id in by_path.values():
+        by_path = {root.path: root_id for root_id, root in self.by_id.items()}
+        for path, known in list(self.known.unsettled([*self.hidden, *self.walk.unlisted])):
+            if known.file.root_id in self.by_id:
                 self.known.keep(known)
                 continue
             # Its root has been merged into one above.
             root = next(each for each in by_path if is_inside(path, each))
             relative = path[len(root.rstrip(b"/")) + 1 :]
             file = replace(known.file, root_id=by_path[root], path=relative)
-            self._carry(known, file, known.read_ns)
+            self.ledger.carry(known, file, known.read_ns)
+        self.ledger.settle()
 
     def _publish_interim(self) -> None:
         """Publish what is done so far together with what still waits, and with the old graphs."""
+        self.ledger.settle()
         self.writer.flush()
         pictures = self.known.entries("pictures", interim=True)[1]
         other = self.known.entries("other", interim=True)[1]
         manifest = self._manifest([*pictures, *other, *self.writer.entries])
-        snapshot.publish(self.index, replace(manifest, graphs=self.base.graphs))
-
-    def _tasks(self) -> Iterator[Task]:
-        """Walk the roots; keep or carry what is known, yield what must be looked at."""
-        paths = {root.root_id: root.path for root in self.roots}
-        moved = {root.root_id for root in self.roots if root.moved}
-        for file in self.walk.files():
-            root = paths[file.root_id]
-            known = self.known.at(os.path.join(root, file.path))
-            decision = decide(file, known, moved=file.root_id in moved, anew=self._anew(known))
-            if known is not None and decision == "keep":
-                self.known.keep(known)
-            elif known is not None and decision == "carry":
-                self._carry(known, file, known.read_ns)
-            else:
-                known = known or self.known.renamed(file)
-                if known:
-                    self.known.wait(known)
-                self.found += 1
-                self.found_bytes += file.size
-                expected = known.content_hash if known and not self._anew(known) else b""
-                yield Task(file, root, expected)
+        # A root that was merged into one above stays until its last picture was handed over.
+        roots = {**{root.root_id: root for root in self.base.roots}, **self.by_id}
+        manifest = replace(manifest, roots=tuple(roots.values()), graphs=self.base.graphs)
+        self.journal.restart(snapshot.publish(self.index, manifest))
 
     def _anew(self, known: Known | None) -> bool:
+        """Tell whether a file is to be extracted whatever is known of it."""
+        if known is not None and known.row >= self.first_adopted[known.kind]:
+            return False
         if self.options.rebuild or self.outdated:
             return True
-        failed = known is not None and known.status not in READABLE | IGNORED
-        return self.options.retry_failed and failed
-
-    def _take(self, task: Task, outcome: Outcome) -> None:
-        """Book what became of one file."""
-        self.done += 1
-        self.done_bytes += task.file.size
-        known = self.known.at(task.path) or self.known.renamed(task.file)
-        if isinstance(outcome, Vanished):
-            self.walk.left_out["vanished"] += 1
-        elif isinstance(outcome, Unchanged):
-            self.hashed += 1
-            self._unchanged(known, outcome)
-        elif known and (known.status, known.file) == (outcome.status, outcome.file):
-            self._same(task, known, outcome)
-        else:
-            self._add(task, outcome, known)
-        self._tell("extract")
-
-    def _unchanged(self, known: Known | None, outcome: Unchanged) -> None:
-        if known is None:  # pragma: no cover - content is only expected where a row is known
-            return
-        if outcome.file == known.file:
-            self.known.keep(known)
-        else:
-            self._carry(known, outcome.file, outcome.read_ns)
-
-    def _same(self, task: Task, known: Known, record: Record) -> None:
-        """Keep a young file that is no picture, or as broken as before; else its bytes changed."""
-        if record.status in READABLE or record.content_hash != known.content_hash:
-            self._add(task, record, known)
-        else:
-            self.known.keep(known)
-
-    def _add(self, task: Task, record: Record, known: Known | None) -> None:
-        """Write what a file holds now; the same content keeps its number."""
-        same = known is not None and record.content_hash == known.content_hash != bytes(32)
-        if known is not None and same and not self.known.lives_on(known):
-            number, first_seen_ns = known.image_id, known.first_seen_ns
-            record = replace(record, image_id=number, first_seen_ns=first_seen_ns)
-        here = known is not None and known is self.known.at(task.path)
-        if known is not None and (same or here):
-            self.known.rewrite(known)
-        if record.status in READABLE:
-            self.added += not same
-            self.decoded += 1
-        elif record.status not in IGNORED:
-            self.failed += 1
-        self.writer.add(record)
-
-    def _carry(self, known: Known, file: File, read_ns: int) -> None:
-        """Write a known row anew under new facts, without decoding the picture."""
-        record = replace(self.known.record(known), file=file, read_ns=read_ns)
-        if self.known.lives_on(known):  # a copy took the place of the file that was moved away
-            record = replace(record, image_id=-1)
-        self.known.rewrite(known)
-        self.writer.add(record)
+        if known is None or known.status in READABLE | IGNORED:
+            return False
+        raised = (self.options.memory or self.options.max_megapixels) is not None
+        return self.options.retry_failed or (known.status == "too-large" and raised)
 
     def publish(self) -> tuple[Manifest, bool]:
         """Write the last segments and the graphs, and publish; a no-op when nothing changed."""
-        kept = [
-            *self.writer.absorb(*self.known.entries("pictures")),
-            *self.writer.absorb(*self.known.entries("other")),
-        ]
+        if self.writer.has_rows or self.known.removed_pictures():
+            self.ledger.refresh()
+        kept = []
+        for kind in _KINDS:
+            kept += self.writer.absorb(*self.known.entries(kind), self.names)
         self.writer.flush()
         manifest = self._manifest([*kept, *self.writer.entries])
         opened = Snapshot(self.index, manifest)
         manifest = replace(manifest, graphs=tuple(self._graphs(opened)))
-        if _same_state(manifest, self.was):
-            return self.was, False
-        self._tell("publish")
-        return snapshot.publish(self.index, manifest), True
+        published = not _same_state(manifest, self.was)
+        if published:
+            self._tell("publish")
+            manifest = snapshot.publish(self.index, manifest)
+        self.journal.restart(manifest)
+        return (manifest if published else self.was), published
 
     def _manifest(self, segments: Sequence[SegmentEntry]) -> Manifest:
         now = datetime.fromtimestamp(self.clock() / 1e9, UTC)
-        metrics = self.options.graph_metrics
-        remembered = self.base.graph_metrics if metrics is None else metrics
         manifest = replace(
             self.base,
             created=now.isoformat(timespec="seconds"),
@@ -340,11 +371,15 @@ class _Build:
             graphs=(),
             next_image_id=self.writer.next_image_id,
             next_root_id=self.next_root_id,
-            left_out=dict(sorted(self.walk.left_out.items())),
+            left_out=self._left_out(),
             exclude=self.exclude,
-            graph_metrics=tuple(sorted({DEFAULT_METRIC, *remembered})),
+            graph_metrics=self.graph_metrics,
         )
         return replace(manifest, counts=rooted.counts(Snapshot(self.index, manifest)))
+
+    def _left_out(self) -> dict[str, int]:
+        vanished = Counter(vanished=self.ledger.vanished)
+        return {reason: n for reason, n in sorted((self.walk.left_out + vanished).items()) if n}
 
     def _graphs(self, opened: Snapshot) -> list[GraphEntry]:
         if not opened.pictures.live.any():
@@ -355,8 +390,7 @@ class _Build:
             entry = old.get(metric)
             if entry is None or self.options.rebuild_graphs or graphs.is_stale(opened, entry):
                 self._tell("graph")
-                threads = worker_count(self.options.workers)
-                entry = graphs.make(opened, metric, threads=threads)
+                entry = graphs.make(opened, metric, threads=self.workers)
             if not entry.usable:
                 self.warnings.append(
                     f"the graph for {metric} missed its target (recall {entry.recall}, "
@@ -368,21 +402,25 @@ class _Build:
 
     def _tell(self, stage: str) -> None:
         if self.progress is not None:
-            sizes = self.done_bytes, self.found_bytes
-            self.progress(Progress(stage, self.done, self.found, *sizes, self.failed))
+            survey, ledger = self.survey, self.ledger
+            sizes = ledger.done_bytes, survey.found_bytes
+            found = survey.found, *sizes, ledger.failed, survey.walking
+            self.progress(Progress(stage, ledger.done, *found))
 
     def report(self, manifest: Manifest, *, published: bool, seconds: float) -> BuildReport:
         """Sum up."""
         by_status = manifest.counts
-        left_out = {**self.walk.left_out}
+        adopted = self.known.kept_from(self.first_adopted["pictures"])
+        left_out = self._left_out()
         left_out.update({each: by_status[each] for each in sorted(IGNORED & set(by_status))})
         return BuildReport(
             images=sum(by_status.get(status, 0) for status in READABLE),
-            added=self.added,
+            added=self.ledger.added + adopted,
+            adopted=adopted,
             removed=self.known.removed_pictures(),
             failed=failed_files(by_status),
-            decoded=self.decoded,
-            hashed=self.hashed,
+            decoded=self.ledger.decoded,
+            hashed=self.ledger.hashed,
             segments=len(manifest.segments),
             snapshot=manifest.number,
             published=published,
@@ -392,12 +430,37 @@ class _Build:
         )
 
 
+def time_limit(task: Task, seconds: float) -> float:
+    """Return what a worker may take for a file: the limit, and as much again for each 100 MB and
+    each 50 megapixels (of large ones, whose header is known before they are decoded)."""
+    return seconds * (1 + task.file.size / 100e6 + task.megapixels / 50)
+
+
 def failed_files(by_status: Mapping[str, int]) -> int:
     """Count the files that are or claim to be pictures and could not be read."""
     return sum(n for status, n in by_status.items() if status not in READABLE | IGNORED)
 
 
-def _lost(task: Task, lost: Lost) -> Outcome:
+def _descriptors(options: Options, was: Manifest) -> tuple[str, ...]:
+    """Return the names of the descriptors to compute, in the order of the registry."""
+    return chosen(options.descriptors or tuple(was.descriptors) or DEFAULT_DESCRIPTORS)
+
+
+def _graph_metrics(options: Options, was: Manifest, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics to make graphs for; the index must hold their descriptors."""
+    wanted = options.graph_metrics
+    remembered = [name for name in was.graph_metrics if name in names]
+    for name in wanted or ():
+        if name not in names:
+            held = ", ".join(names)
+            message = f"no graph for {name}: the index holds {held} (see --descriptors)"
+            raise UsageError(message)
+    return tuple(sorted({DEFAULT_METRIC, *(remembered if wanted is None else wanted)}))
+
+
+def _lost(task: Task, lost: Lost) -> Outcome | Again[Task]:
+    if lost.reason == "crashed" and not task.alone:
+        return Again(replace(task, alone=True))  # perhaps it was killed for another one's memory
     return Record(task.file, time.time_ns(), lost.reason, lost.detail)
 
 

@@ -2,10 +2,14 @@
 
 It holds facts, no code of theirs: images/ computes descriptors, store/ writes them, search/
 compares them, and all three read the facts here. Importing it costs nothing (no numpy).
+
+A new descriptor is one entry here and the function that the entry names; whatever is Euclidean over
+bytes is then built, searched, joined and certified without another line of code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +47,9 @@ class Descriptor:
         Default inclusive cutoff.
     largest : float
         The largest distance that can occur; a cutoff at or above it matches everything.
+    compute : str
+        ``module:function`` below annidx.images that makes the stored bytes of a picture; see
+        :mod:`annidx.images.compute`.
     meaning : str
         One line for help texts.
     """
@@ -55,33 +62,66 @@ class Descriptor:
     distance: Distance
     cutoff: float
     largest: float
+    compute: str
     meaning: str
 
 
 THUMB = Descriptor(
     name="thumb",
-    version=1,
+    version=2,
     dimension=1200,
     width=1200,
     encoding="bytes",
     distance="euclidean",
     cutoff=300.0,
     largest=255.0 * 1200**0.5,
+    compute="compute:thumb_bytes",
     meaning="Euclidean distance of 20x20 RGB thumbnails; 0 same, under 100 resized or recompressed",
 )
 SIGNATURE = Descriptor(
     name="signature",
-    version=1,
+    version=2,
     dimension=272,
     width=136,
     encoding="levels4",
     distance="normalised",
     cutoff=0.3,
     largest=1.0,
+    compute="compute:signature_bytes",
     meaning="normalised distance of Goldberg image signatures; under 0.3 the same picture",
 )
 
-DESCRIPTORS = {descriptor.name: descriptor for descriptor in (THUMB, SIGNATURE)}
+
+def _gray(side: int, cutoff: float) -> Descriptor:
+    """Return the entry of a gray thumbnail.
+
+    The cutoffs are about as strict as the thumb's 300. Measured on 1,400 photos of Caltech-101
+    against 52 kinds of edits of 200 of them: no false pair among 14.5 million with any of the four;
+    the nearest unrelated photos lie at 323 (thumb), 43, 142 and 189. The thumb's cutoff scaled by
+    the square root of the dimension would be 69, 139 and 173; at 69 gray8 has 63 false pairs.
+    """
+    return Descriptor(
+        name=f"gray{side}",
+        version=1,
+        dimension=side**2,
+        width=side**2,
+        encoding="bytes",
+        distance="euclidean",
+        cutoff=cutoff,
+        largest=255.0 * side,
+        compute=f"gray:gray{side}",
+        meaning=f"Euclidean distance of {side}x{side} gray thumbnails; blind to colour",
+    )
+
+
+GRAY8, GRAY16, GRAY20 = _gray(8, 40.0), _gray(16, 130.0), _gray(20, 175.0)
+
+DESCRIPTORS = {each.name: each for each in (THUMB, SIGNATURE, GRAY8, GRAY16, GRAY20)}
+"""All that there are, in the order in which they are stored and listed."""
+
+DEFAULT_DESCRIPTORS = (THUMB.name, SIGNATURE.name)
+"""What a build computes unless it is told otherwise (``annidx build --descriptors``)."""
+
 DEFAULT_METRIC = THUMB.name
 
 
@@ -98,3 +138,22 @@ def descriptor(name: str) -> Descriptor:
     except KeyError:
         message = f"unknown metric {name!r}: expected one of {', '.join(DESCRIPTORS)}"
         raise UsageError(message) from None
+
+
+def chosen(names: Iterable[str]) -> tuple[str, ...]:
+    """Check which descriptors an index is to hold; return them once each, in the registry's order.
+
+    Raises
+    ------
+    UsageError
+        When one is unknown, or the thumb is not among them: it is the default metric, and it tells
+        pictures with next to no information.
+    """
+    wanted = set(names)
+    for name in sorted(wanted - set(DESCRIPTORS)):
+        message = f"unknown descriptor {name!r}: expected some of {', '.join(DESCRIPTORS)}"
+        raise UsageError(message)
+    if THUMB.name not in wanted:
+        message = f"descriptors must include {THUMB.name}: the default metric needs it"
+        raise UsageError(message)
+    return tuple(name for name in DESCRIPTORS if name in wanted)

@@ -97,7 +97,7 @@ class Index:
         cutoff : float, optional
             Inclusive distance limit in the metric's unit; by default the metric's own.
         metric : str
-            'thumb' or 'signature'.
+            'thumb', 'signature', or another descriptor that the index holds.
         exact : bool
             Scan everything instead of asking the graph.
 
@@ -123,11 +123,11 @@ class Index:
     ) -> list[Matches]:
         """Return the nearest pictures of several pictures, in one pass; see :meth:`query`.
 
-        A source may also be a record that :func:`annidx.queries.read_query` made.
+        A source may also be a record that :func:`annidx.queries.read_query` made for this metric.
         """
-        measure, limit = queries.checked(metric, cutoff, k)
-        records = [queries.read_query(source) for source in sources]
-        stored = queries.joined(measure, [record.descriptors[metric] for record in records])
+        measure, limit = self._checked(metric, cutoff, k)
+        records = [queries.read_query(source, metric) for source in sources]
+        stored = queries.joined(measure, records, self.manifest.descriptors)
         # One more, since a picture of the archive finds itself and is left out.
         fetch = None if k is None else k + 1
         return [
@@ -151,7 +151,8 @@ class Index:
         Parameters
         ----------
         vectors : (n, d) array
-            'thumb': (n, 1200) uint8. 'signature': (n, 272) int8 in -2..2.
+            'thumb': (n, 1200) uint8. 'signature': (n, 272) int8 in -2..2. 'gray8', 'gray16',
+            'gray20': (n, 64), (n, 256), (n, 400) uint8.
         k, cutoff, metric, exact
             See :meth:`query`.
 
@@ -160,7 +161,7 @@ class Index:
         UsageError
             For another shape or dtype, or values out of range.
         """
-        measure, limit = queries.checked(metric, cutoff, k)
+        measure, limit = self._checked(metric, cutoff, k)
         found = self._search(measure, queries.encoded(measure, vectors), limit, k, exact=exact)
         return [
             self._matches(f"<vector {at}>", None, hits, answer, k)
@@ -183,8 +184,8 @@ class Index:
             The nearest match within the cutoff, or none; `nearest` is set either way, unless the
             archive is empty.
         """
-        measure, limit = queries.checked(metric, cutoff, 1)
-        record = queries.read_query(source)
+        measure, limit = self._checked(metric, cutoff, 1)
+        record = queries.read_query(source, metric)
         found = self.query(record, k=1, cutoff=limit, metric=metric, exact=exact)
         nearest = found.matches
         if not nearest:
@@ -205,7 +206,7 @@ class Index:
 
         Pictures without neighbours are left out. See :meth:`query` for the options.
         """
-        measure, limit = queries.checked(metric, cutoff, k)
+        measure, limit = self._checked(metric, cutoff, k)
         started = time.monotonic()
         found = self._join(measure, limit, max_pairs, exhaustive=exact)
         result = []
@@ -228,7 +229,7 @@ class Index:
         max_pairs: int = MAX_PAIRS,
     ) -> Pairs:
         """Return all pairs within the cutoff as objects; see :meth:`pairs`."""
-        measure, limit = queries.checked(metric, cutoff, None)
+        measure, limit = self._checked(metric, cutoff, None)
         started = time.monotonic()
         found = self._join(measure, limit, max_pairs, exhaustive=exact)
         ordered = tuple(answers.pairs(self.snapshot, found, metric))
@@ -282,7 +283,7 @@ class Index:
         Pictures with next to no information (one flat colour, blank pages) join a group only with
         byte-identical ones.
         """
-        measure, limit = queries.checked(metric, cutoff, None)
+        measure, limit = self._checked(metric, cutoff, None)
         started = time.monotonic()
         found = self._join(measure, limit, max_pairs, exhaustive=exact)
         found, aside = answers.without_low_information(self.snapshot, found)
@@ -316,6 +317,11 @@ class Index:
             if metric not in self._vectors:
                 self._vectors[metric] = graphs.vectors_of(self.snapshot, metric)
             return self._vectors[metric]
+
+    def _checked(
+        self, metric: str, cutoff: float | None, k: int | None
+    ) -> tuple[Descriptor, float]:
+        return queries.checked(metric, cutoff, k, self.manifest.descriptors)
 
     def _search(
         self, measure: Descriptor, stored: Stored, limit: float, k: int | None, *, exact: bool

@@ -21,6 +21,7 @@ STATUSES: Mapping[str, str] = {
     "crashed": "the decoder died on this file",
     "timeout": "the decoder took longer than --timeout",
     "raw-unsupported": "camera RAW, recognised but not read",
+    "video": "a video, not searched",
     "not-a-picture": "neither is nor claims to be a picture",
 }
 """The closed set of what can become of a file, each with its meaning."""
@@ -28,7 +29,7 @@ STATUSES: Mapping[str, str] = {
 READABLE = frozenset({"ok", "truncated"})
 """Statuses of pictures that have descriptors and are searched."""
 
-IGNORED = frozenset({"not-a-picture", "raw-unsupported"})
+IGNORED = frozenset({"not-a-picture", "raw-unsupported", "video"})
 """Statuses that are not failures: the file is no picture, or none that annidx reads."""
 
 Engine = Literal["graph", "exact"]
@@ -49,7 +50,10 @@ class File:
     mtime_ns : int
         Modification time, nanoseconds since 1970.
     device, inode : int
-        ``st_dev`` and ``st_ino``: two names with the same pair are one file.
+        ``st_dev`` and ``st_ino``: two names with the same pair are one file. Both 0 when unknown:
+        the file system makes inodes up (SMB, FUSE, FAT).
+    companions : tuple of bytes
+        Names in the same folder of its RAW or JPEG half, Live Photo video and sidecars, sorted.
     """
 
     root_id: int
@@ -58,6 +62,7 @@ class File:
     mtime_ns: int
     device: int
     inode: int
+    companions: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,8 @@ class Progress:
         Their sizes.
     failed : int
         Pictures that could not be read so far.
+    walking : bool
+        True while the walk goes on: more files and bytes may be found.
     """
 
     stage: str
@@ -135,6 +142,7 @@ class Progress:
     bytes_done: int
     bytes_found: int
     failed: int
+    walking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +155,10 @@ class BuildReport:
         Readable pictures in the index.
     added, removed, failed : int
         Pictures new or changed; gone; that are or claim to be pictures and cannot be read.
+    adopted : int
+        Pictures among the added that an interrupted build had extracted.
     decoded, hashed : int
-        Files that were decoded; that were only hashed again because they were very young.
+        Files that were decoded; that were only hashed, since the index knew their content.
     segments : int
         Segments in the snapshot.
     snapshot : int
@@ -167,6 +177,7 @@ class BuildReport:
     added: int
     removed: int
     failed: int
+    adopted: int
     decoded: int
     hashed: int
     segments: int

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from annidx.descriptors import Descriptor, descriptor
+from annidx.descriptors import DEFAULT_DESCRIPTORS, DESCRIPTORS, THUMB, Descriptor, descriptor
 from annidx.errors import UsageError
 from annidx.images import decode, extract
 from annidx.images.signature import pack
@@ -18,32 +18,71 @@ from annidx.model import Record
 from annidx.search.vectors import Stored
 
 
-def read_query(source: Any) -> Record:
+def read_query(source: Any, metric: str | None = None) -> Record:
     """Read a query: a path, the bytes of a file, a PIL image, an array, or a record as it is.
+
+    Parameters
+    ----------
+    source : path, bytes, PIL image, array or Record
+    metric : str, optional
+        What it is to be asked by: only what such a search looks at is computed. By default the
+        descriptors that every build computes.
 
     Raises
     ------
-    PictureUnreadable
+    PictureUnreadable, UsageError
     """
     if isinstance(source, Record):
         return source
+    names = DEFAULT_DESCRIPTORS if metric is None else needed(metric)
     if isinstance(source, str | os.PathLike):
-        return extract.query_record(os.fsencode(os.path.expanduser(source)))
+        return extract.query_record(os.fsencode(os.path.expanduser(source)), names)
     if isinstance(source, bytes | bytearray | memoryview):
-        return extract.bytes_record(bytes(source))
+        return extract.bytes_record(bytes(source), names)
     if isinstance(source, np.ndarray):
-        return extract.picture_record(decode.from_array(source))
-    return extract.picture_record(decode.from_image(source))
+        return extract.picture_record(decode.from_array(source), names)
+    return extract.picture_record(decode.from_image(source), names)
 
 
-def checked(metric: str, cutoff: float | None, k: int | None) -> tuple[Descriptor, float]:
+def needed(metric: str) -> tuple[str, ...]:
+    """Return the descriptors of a query picture that a search by a metric looks at.
+
+    Its own, and the thumb, which tells pictures with next to no information.
+
+    Raises
+    ------
+    UsageError
+        For an unknown metric.
+    """
+    return tuple(dict.fromkeys((THUMB.name, descriptor(metric).name)))
+
+
+def checked(
+    metric: str, cutoff: float | None, k: int | None, held: Mapping[str, int]
+) -> tuple[Descriptor, float]:
     """Check the options that all searches share; return the descriptor and the cutoff.
+
+    Parameters
+    ----------
+    metric : str
+    cutoff : float or None
+    k : int or None
+    held : Mapping of str to int
+        Descriptors that the index holds, with their versions; empty when nothing was built yet.
 
     Raises
     ------
     UsageError
     """
     measure = descriptor(metric)
+    if held and metric not in held:
+        have = [name for name in DESCRIPTORS if name in held]
+        wanted = [name for name in DESCRIPTORS if name in held or name == metric]
+        message = (
+            f"this index does not hold {metric}, it holds {', '.join(have)}: "
+            f'"annidx build --descriptors {",".join(wanted)}" adds it'
+        )
+        raise UsageError(message)
     limit = measure.cutoff if cutoff is None else float(cutoff)
     if math.isnan(limit) or limit < 0:
         message = f"cutoff is {limit:g}, expected a distance of 0 or more"
@@ -59,8 +98,30 @@ def label(record: Record) -> str:
     return os.fsdecode(record.file.path) or "<image>"
 
 
-def joined(measure: Descriptor, stored: Sequence[bytes]) -> Stored:
-    """Return stored bytes of several pictures, (n, width) uint8."""
+def joined(measure: Descriptor, records: Sequence[Record], held: Mapping[str, int]) -> Stored:
+    """Return the stored bytes of several query pictures, (n, width) uint8.
+
+    Raises
+    ------
+    UsageError
+        When a record was read for another metric, or the index holds vectors of another version
+        than this annidx computes: those are never compared.
+    """
+    version = held.get(measure.name, measure.version)
+    if version != measure.version:
+        message = (
+            f"this index holds {measure.name} in version {version}, this annidx computes version "
+            f'{measure.version}, and the two cannot be compared: run "annidx build" first'
+        )
+        raise UsageError(message)
+    stored = [record.descriptors.get(measure.name, b"") for record in records]
+    for record, value in zip(records, stored, strict=True):
+        if not value:
+            message = (
+                f"{label(record)} was read without {measure.name}: "
+                f"read it with read_query(..., {measure.name!r})"
+            )
+            raise UsageError(message)
     return np.frombuffer(b"".join(stored), np.uint8).reshape(len(stored), measure.width)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Idle threads of BLAS spin, which beside other processes costs more than they bring.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # A background job of a shell ignores Ctrl-C, and so would every command that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annidx.changes import YOUNG_NS, Decision, Known, KnownFiles, decide
-from annidx.model import File, Record
+from annidx.changes import CANDIDATES, YOUNG_NS, Decision, Known, KnownFiles, decide
+from annidx.model import File
 from annidx.store import snapshot
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Snapshot
@@ -33,6 +33,9 @@ JUST_READ = KNOWN._replace(read_ns=MTIME_NS + YOUNG_NS - 1)
         (replace(FILE, inode=5001), KNOWN, True, "keep"),
         (replace(FILE, size=101, inode=5001), KNOWN, True, "extract"),
         (replace(FILE, device=65, inode=5001), KNOWN, False, "keep"),  # mounted elsewhere
+        (replace(FILE, device=0, inode=0), KNOWN, False, "keep"),  # inodes are made up there
+        (FILE, KNOWN._replace(file=replace(FILE, device=64, inode=0)), False, "keep"),
+        (replace(FILE, companions=(b"a.xmp",)), KNOWN, False, "carry"),
         (replace(FILE, root_id=2, path=b"x/a.jpg"), KNOWN, False, "carry"),
         (replace(FILE, root_id=2), KNOWN, False, "carry"),
         (FILE, JUST_READ, False, "hash"),
@@ -115,16 +118,31 @@ def test_known_by_path(files: KnownFiles) -> None:
     assert files.at(b"/one/folder/4.jpg") is None
 
 
-def test_known_by_inode(files: KnownFiles) -> None:
+def test_known_by_size(files: KnownFiles) -> None:
+    """What a new file may be a copy of, or what moved there: its own path first."""
     file = replace(record(1).file, path=b"new name.jpg", root_id=2)
-    known = files.renamed(file)
-    assert known is not None
-    assert known.row == 1
-    assert files.renamed(replace(file, size=1)) is None
-    assert files.renamed(replace(file, mtime_ns=1)) is None
-    assert files.renamed(replace(file, inode=1)) is None
-    assert files.renamed(replace(file, device=1)) is None
-    assert files.renamed(record(2).file) is None  # removed
+    assert [known.row for known in files.alike(file, b"/two/new name.jpg")] == [1]
+    here = [known.row for known in files.alike(file, b"/two/folder/4.jpg")]
+    assert here == [4, 1]
+    assert files.alike(replace(file, size=1), b"/two/new name.jpg") == []
+    assert files.alike(record(2).file, b"/two/new name.jpg") == []  # removed
+    assert [known.kind for known in files.alike(file, b"/one/broken.jpg")] == ["other", "pictures"]
+
+
+def test_the_likeliest_of_many_of_one_size(tmp_path: Path) -> None:
+    """The same inode, then the same time; and no more than eight."""
+    index = tmp_path / "index"
+    snapshot.create(index)
+    rows = [record(number) for number in range(20)]
+    rows = [replace(row, file=replace(row.file, size=7)) for row in rows]
+    entry = snapshot.add_segment(index, rows, "pictures")
+    files = KnownFiles(Snapshot(index, Manifest(1, "", (Root(1, b"/one"),), (entry,))))
+    file = replace(rows[15].file, path=b"new.jpg", mtime_ns=rows[18].file.mtime_ns)
+    found = [known.row for known in files.alike(file, b"/one/new.jpg")]
+    assert found[:2] == [15, 18]
+    assert len(found) == CANDIDATES
+    unknown = [known.row for known in files.alike(replace(file, inode=0), b"/one/new.jpg")]
+    assert unknown[0] == 18
 
 
 def test_known_below_a_folder(files: KnownFiles) -> None:
@@ -145,14 +163,14 @@ def test_what_is_not_kept_is_removed(files: KnownFiles) -> None:
 
 
 def test_failures_are_no_pictures_that_were_removed(files: KnownFiles) -> None:
-    for _, known in list(files.inside([b"/one/folder", b"/two"])):
+    for _, known in list(files.unsettled([b"/one/folder", b"/two"])):
         files.keep(known)
     files.rewrite(at(files, b"/one/broken.jpg"))
     assert files.removed_pictures() == 0
 
 
 def inside(files: KnownFiles, *folders: bytes) -> list[bytes]:
-    return sorted(path for path, _ in files.inside(folders))
+    return sorted(path for path, _ in files.unsettled(folders))
 
 
 def test_inside(files: KnownFiles) -> None:
@@ -173,22 +191,31 @@ def test_lives_on(files: KnownFiles) -> None:
     assert [files.lives_on(known) for known in (kept, rewritten, gone)] == [True, True, False]
 
 
-def test_what_waits_counts_for_a_while(files: KnownFiles) -> None:
-    """Until it has been looked at, it is in the snapshots that a long build publishes."""
+def test_what_has_no_new_row_counts_for_a_while(files: KnownFiles) -> None:
+    """Until the walk is over, it is in the snapshots that a long build publishes."""
     files.keep(at(files, b"/one/folder/0.jpg"))
-    for path in (b"/one/folder/1.jpg", b"/one/folder/3.jpg", b"/two/folder/4.jpg"):
-        files.wait(at(files, path))
     files.rewrite(at(files, b"/one/folder/3.jpg"))
     (interim,) = files.entries("pictures", interim=True)[1]
-    assert interim.removed == ((2, 2), (5, 1))
+    assert interim.removed == ((2, 2),)
     assert removed_rows(files) == [((1, 5),)]
 
 
-def test_record(files: KnownFiles) -> None:
-    found: Record = files.record(at(files, b"/two/folder/5.jpg"))
-    assert found.descriptors == record(5).descriptors
-    assert found.image_id == 5
-    assert files.record(at(files, b"/one/broken.jpg")).status == "unreadable"
+def test_what_an_interrupted_build_left_comes_first(tmp_path: Path) -> None:
+    """Row 3 is row 0 again, row 4 has the number of row 1."""
+    index = tmp_path / "index"
+    snapshot.create(index)
+    rows = [record(number) for number in range(3)]
+    late = [record(3, path=rows[0].file.path), record(4, image_id=1)]
+    entries = [snapshot.add_segment(index, each, "pictures") for each in (rows, late)]
+    files = KnownFiles(Snapshot(index, Manifest(1, "", (Root(1, b"/one"),), tuple(entries))))
+    assert at(files, b"/one/" + rows[0].file.path).row == 3
+    files.supersede({"pictures": 3, "other": 0})
+    assert files.removed_pictures() == 3  # of five, two have a later row
+    for name in (rows[2].file.path, late[0].file.path):
+        files.keep(at(files, b"/one/" + name))
+    assert removed_rows(files) == [((0, 2),), ((1, 1),)]
+    assert (files.kept_from(3), files.kept_from(0)) == (1, 2)
+    assert files.count("pictures") == 5
 
 
 def test_nothing_is_known_of_an_empty_snapshot(tmp_path: Path) -> None:

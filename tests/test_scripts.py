@@ -325,3 +325,26 @@ def test_files_stay_small(project_files: list[Path]) -> None:
     sizes = {str(file.relative_to(REPOSITORY)): file.stat().st_size for file in project_files}
     assert {name: size for name, size in sizes.items() if size > 2 * MEGABYTE} == {}
     assert sum(size for name, size in sizes.items() if name.startswith("data/")) < 3 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("bench_extract.py", {"--work", "--photos", "--only", "--czkawka-python", "--json"}),
+        ("fuzz_extract.py", {"--minutes", "--seed", "--findings"}),
+    ],
+)
+def test_scripts_say_how_they_are_called(script: str, options: set[str], tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, REPOSITORY / "scripts" / script, "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    _, _, listed = result.stdout.partition("\noptions:\n")
+    known = set(re.findall(r"--[a-z-]+", listed))
+    assert options <= known
+    assert set(re.findall(r"--[a-z-]+", result.stdout)) <= known
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import pytest
 from multiprocess import forkserver
 
 from annidx.errors import WorkerError
-from annidx.workers import Lost, map_items, worker_count
+from annidx.workers import Again, Lost, map_items, worker_count
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -117,6 +119,58 @@ def leave(number: int) -> int:
     return number
 
 
+def exhaust(number: int) -> int:
+    return len(bytes(1 << 62)) if number == 1 else number
+
+
+def die(_: int) -> None:
+    os._exit(1)
+
+
+def hold(folder: Path) -> None:
+    """Never end, and never let another thread run."""
+    (folder / str(os.getpid())).touch()
+    re.match("(a+)+b", "a" * 100)
+
+
+def enormous(size: int) -> bytes:
+    return b"x" * size
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with a number: come back as Again, take long, kill the worker."""
+
+    number: int
+    heavy: bool = False
+    seconds: float = 0.0
+    waits_for: int = 0
+    kills: bool = False
+    log: Path | None = None
+    tries: int = 0
+
+
+def work(job: Job) -> tuple[int, int] | Again[Job]:
+    if job.heavy and not job.tries:
+        return Again(replace(job, tries=1))
+    if job.log:
+        with job.log.open("a") as log:  # one short line in O_APPEND is written as one
+            log.write(f"+{job.number} ")
+    time.sleep(job.seconds)
+    while job.log and job.waits_for and f"-{job.waits_for} " not in job.log.read_text():
+        time.sleep(0.02)
+    if job.kills:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job.log:
+        with job.log.open("a") as log:
+            log.write(f"-{job.number} ")
+    return job.number, job.tries
+
+
+def again_and_again(number: int) -> Again[int]:
+    return Again(number + 1)
+
+
 def fail(number: int) -> int:
     if number == 2:
         msg = "the third one is a bug"
@@ -197,6 +251,10 @@ def test_a_slow_item_holds_back_no_more_than_the_window(tmp_path: Path) -> None:
     results.close()
 
 
+def test_an_enormous_result() -> None:
+    assert [len(r) for r in run(enormous, [[50_000_000], [3]])] == [50_000_000, 3]
+
+
 def test_large_results() -> None:
     assert [len(r) for r in run(large, [[1, 2], [3, 4]])] == [3_000_000] * 4
 
@@ -228,7 +286,8 @@ def test_in_two_threads_at_once() -> None:
 def test_a_killed_worker_costs_one_item(tmp_path: Path) -> None:
     batches = [[10, 11, 12], [20, 21, 23, 24, 26], [30, 31, 32]]
     results = list(run(functools.partial(tick, tmp_path), batches))
-    lost = (23, Lost("crashed", "worker killed by signal 9 (SIGKILL)"))
+    detail = "worker killed by signal 9 (SIGKILL), perhaps for lack of memory"
+    lost = (23, Lost("crashed", detail))
     assert results == [10, 11, 12, 20, 21, lost, 24, 26, 30, 31, 32]
     assert set(ticks(tmp_path).values()) == {1}
     assert len(ticks(tmp_path)) == 11
@@ -248,6 +307,7 @@ def test_several_killers_in_one_batch(tmp_path: Path) -> None:
     [
         (segfault, "worker killed by signal 11 (SIGSEGV)"),
         (leave, "worker ended with exit code 7"),
+        (exhaust, "worker had not enough memory"),
     ],
 )
 def test_how_a_worker_ended_is_told(function: Callable[[int], int], detail: str) -> None:
@@ -312,6 +372,178 @@ def test_an_item_that_kills_while_it_is_unpickled_ends_sometime() -> None:
     results = list(run(double, [[KillsWhenUnpickled()], [4]]))
     assert results[0][1] == Lost("crashed", "worker ended with exit code 9")
     assert results[1] == 8
+
+
+def test_every_item_may_be_lost() -> None:
+    results = list(run(die, batched(range(10), 3)))
+    assert results == [(n, Lost("crashed", "worker ended with exit code 1")) for n in range(10)]
+
+
+def test_a_stuck_worker_is_killed_also_without_the_fork_server(tmp_path: Path) -> None:
+    """multiprocess takes it for ended: its exit code comes from the fork server."""
+    results = run(hold, [[tmp_path]], timeout_s=1.0, workers=1)
+
+    def kill_the_server() -> None:
+        assert wait_until(lambda: any(tmp_path.iterdir()), 10)
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_the_server)
+    thread.start()
+    assert next(results)[1] == Lost("timeout", "no answer within 1 s")
+    thread.join()
+    (pid,) = [int(path.name) for path in tmp_path.iterdir()]
+    assert wait_until(lambda: not is_alive(pid), 5)
+
+
+def test_the_time_limit_may_grow_with_the_item() -> None:
+    asked = []
+
+    def limit_s(job: Job) -> float:
+        asked.append((job.number, job.tries))
+        return 0.3 if job.number == 2 else 20.0
+
+    jobs = [Job(n, seconds=0.6) for n in (1, 2)]
+    results = list(run(work, [jobs, [Job(3, heavy=True)]], timeout_s=limit_s, workers=1))
+    assert results == [(1, 0), (jobs[1], Lost("timeout", "no answer within 0.3 s")), (3, 1)]
+    assert asked == [(1, 0), (2, 0), (3, 0), (3, 1)]  # the newest item, when it begins
+
+
+@pytest.mark.parametrize("limit_s", [0, -1.0, float("nan")])
+def test_a_time_limit_of_an_item_is_checked(limit_s: float) -> None:
+    with pytest.raises(ValueError, match=r"timeout_s must be positive, not .* for item 7"):
+        list(run(double, [[7]], timeout_s=lambda _: limit_s))
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="needs Linux")
+def test_a_worker_goes_first_when_memory_runs_out() -> None:
+    assert list(run(oom_score, [[0]])) == [500]
+
+
+def oom_score(_: int) -> int:
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
+# --- heavy items --------------------------------------------------------------------------------
+
+
+def at_once(log: Path, numbers: set[int]) -> int:
+    """Return how many of these were worked on at the same time, at most."""
+    most, running = 0, set()
+    for word in log.read_text().split():
+        number = int(word[1:])
+        if word[0] == "+":
+            running.add(number)
+        else:
+            running.discard(number)
+        most = max(most, len(running & numbers))
+    return most
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_heavy_items_go_one_at_a_time(tmp_path: Path, workers: int) -> None:
+    log = tmp_path / "log"
+    heavy = {0, 1, 4, 9, 10, 11}
+    jobs = [Job(n, n in heavy, seconds=0.02 + 0.08 * (n in heavy), log=log) for n in range(24)]
+    batches = [jobs[i : i + 3] for i in range(0, 24, 3)]
+    assert list(run(work, batches, workers=workers)) == [(n, int(n in heavy)) for n in range(24)]
+    assert at_once(log, heavy) == 1
+
+
+def test_others_go_on_beside_a_heavy_item(tmp_path: Path) -> None:
+    jobs = [[Job(n, heavy=n < 2, waits_for=9 * (n == 0), log=tmp_path / "log")] for n in range(10)]
+    assert [n for n, _ in run(work, jobs, workers=2)] == list(range(10))
+
+
+def test_heavy_items_go_before_all_that_was_not_begun(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    jobs = [Job(n, heavy=n in {0, 1, 5}, log=log) for n in range(8)]
+    assert len(list(run(work, [jobs[:3], jobs[3:6], jobs[6:]], workers=1))) == 8
+    order = [int(word) for word in log.read_text().split() if word.startswith("+")]
+    assert order == [2, 0, 1, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_heavy_items_do_not_wait_for_the_window(window: int) -> None:
+    jobs = [[Job(n, heavy=n % 3 != 2), Job(n + 100, heavy=True)] for n in range(12)]
+    results = list(run(work, jobs, workers=2, window=window))
+    assert [n for n, _ in results] == [job.number for batch in jobs for job in batch]
+
+
+@pytest.mark.parametrize("reason", ["crashed", "timeout"])
+def test_a_heavy_item_can_be_lost_and_the_next_one_is_done(reason: str) -> None:
+    bad = Job(2, heavy=True, kills=reason == "crashed", seconds=60 * (reason == "timeout"))
+    jobs = [[Job(1, heavy=True), bad], [Job(3, heavy=True), Job(4)]]
+    results = list(run(work, jobs, timeout_s=2.0))
+    assert [results[0], *results[2:]] == [(1, 1), (3, 1), (4, 0)]
+    item, lost = results[1]
+    assert (item, lost.reason) == (replace(bad, tries=1), reason)
+
+
+def test_an_idle_worker_that_dies_does_not_take_a_heavy_item_with_it() -> None:
+    """It died before it began, so that the item is handed out again and keeps its slot."""
+
+    def batches() -> Iterator[list[Job]]:
+        yield [Job(0)]
+        for child in multiprocess.active_children():
+            child.kill()
+            child.join(5)
+        yield [Job(1, heavy=True), Job(2, heavy=True)]
+
+    assert list(run(work, batches(), workers=1)) == [(0, 0), (1, 1), (2, 1)]
+
+
+def test_an_item_that_is_always_heavy_is_a_bug() -> None:
+    with pytest.raises(WorkerError, match=r"item 6 is alone and came back as Again"):
+        list(run(again_and_again, [[5]]))
+
+
+def test_a_lost_item_may_be_tried_again_alone() -> None:
+    def on_lost(job: Job, lost: Lost) -> Any:
+        return (job.number, lost.reason) if job.tries else Again(replace(job, tries=1))
+
+    jobs = [Job(n, kills=n in {1, 2}) for n in range(4)]
+    assert list(run(work, [jobs], on_lost=on_lost)) == [
+        (0, 0),
+        (1, "crashed"),
+        (2, "crashed"),
+        (3, 0),
+    ]
+    with pytest.raises(WorkerError, match="came back as Again"):
+        list(run(work, [jobs], on_lost=lambda job, _: Again(job)))
+
+
+# --- an input that is slow ----------------------------------------------------------------------
+
+
+def test_results_are_taken_up_while_the_input_has_nothing() -> None:
+    """The input goes on only when the consumer has seen the results of what it gave before."""
+    seen: list[int] = []
+
+    def batches() -> Iterator[list[int]]:
+        for n in range(4):
+            yield [n]
+            while len(seen) <= n:
+                yield []
+        yield [4]
+        yield []
+
+    for result in run(double, batches()):
+        seen.append(result)
+    assert seen == [0, 2, 4, 6, 8]
+
+
+def test_an_input_that_has_nothing_is_asked_seldom() -> None:
+    asked = itertools.count()
+
+    def batches() -> Iterator[list[int]]:
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            next(asked)
+            yield []
+        yield [1]
+
+    assert list(run(double, batches())) == [2]
+    assert 2 <= next(asked) < 100
 
 
 # --- bugs ---------------------------------------------------------------------------------------
@@ -497,6 +729,29 @@ def test_workers_end_when_the_parent_is_killed(script: Callable[..., str], tmp_p
     assert wait_until(lambda: group_is_empty(process.pid), 5)
 
 
+def test_stuck_workers_end_when_the_parent_is_killed(
+    script: Callable[..., str], tmp_path: Path
+) -> None:
+    """A thread of theirs cannot end them: whoever holds the GIL lets no other thread run."""
+    (tmp_path / "pause.py").write_text("")
+    text = Path(script([0, 0])).read_text().replace("slow, items", "slow_for_ever, items")
+    more = """
+import re
+def slow_for_ever(item):
+    slow(item)
+    re.match("(a+)+b", "a" * 100)
+"""
+    (tmp_path / "slowly.py").write_text(textwrap.dedent(HELPER) + more)
+    path = tmp_path / "script.py"
+    path.write_text(text.replace("import slow", "import slow, slow_for_ever"))
+    process = start(str(path))
+    assert wait_until(lambda: len(pids_in(tmp_path)) == 2, 15)
+    time.sleep(0.3)
+    process.kill()
+    process.communicate(timeout=5)
+    assert wait_until(lambda: group_is_empty(process.pid), 5)
+
+
 def group_is_empty(group: int) -> bool:
     """Tell whether no process of a group runs: workers, fork server, resource tracker."""
     answer = subprocess.run(
@@ -513,6 +768,37 @@ def test_importing_is_cheap() -> None:
     code = "import sys, annidx.workers; print('multiprocess' in sys.modules, 'dill' in sys.modules)"
     out, _ = start("-c", code).communicate(timeout=20)
     assert out.split() == ["False", "False"]
+
+
+def test_warming_up_starts_the_fork_server_and_does_not_wait(tmp_path: Path) -> None:
+    marker = tmp_path / "loaded"
+    lines = ["import time", "time.sleep(1)", f"open({str(marker)!r}, 'a').write('x')"]
+    (tmp_path / "preloaded.py").write_text("\n".join(lines))
+    code = f"""
+import sys, time
+from pathlib import Path
+from annidx.workers import map_items, warm_up
+main, marker = sys.modules["__main__"], Path({str(marker)!r})
+warm_up(["preloaded"])
+warm_up(["preloaded"])
+print(marker.exists(), sys.modules["__main__"] is main)
+while not marker.exists():
+    time.sleep(0.05)
+results = map_items(lambda n: "preloaded" in sys.modules, [[1]], workers=1, timeout_s=20,
+                    on_lost=lambda *both: both, preload=["preloaded"])
+print(*results, marker.read_text())
+"""
+    process = start("-c", code, path=str(tmp_path))
+    out, err = process.communicate(timeout=20)
+    assert (out.splitlines(), err) == (["False True", "True x"], "")
+    assert wait_until(lambda: group_is_empty(process.pid), 5)
+
+
+def test_a_process_that_only_warmed_up_leaves_nothing(tmp_path: Path) -> None:
+    process = start("-c", "from annidx.workers import warm_up; warm_up(['json'])")
+    out, err = process.communicate(timeout=20)
+    assert (out, err, process.returncode) == ("", "", 0)
+    assert wait_until(lambda: group_is_empty(process.pid), 5)
 
 
 def test_worker_count() -> None:

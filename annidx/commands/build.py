@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from annidx.commands.common import (
     print_summary,
     warn,
 )
+from annidx.descriptors import DEFAULT_DESCRIPTORS, DESCRIPTORS
 from annidx.model import BuildReport, Progress
 
 HELP = "bring the index up to date"
@@ -26,6 +28,8 @@ up to date. Nothing is decoded and nothing published when nothing changed."""
 EPILOG = """\
 Left out are hidden files and folders, thumbnails and catalogues of derivatives (@eaDir,
 *.photoslibrary, *.lrdata, ...), symbolic links, second names of one file, and other indexes.
+
+Ctrl-C or a crash loses next to nothing: the next build takes over what was extracted.
 
 examples:
   annidx build ~/Photos /mnt/scans
@@ -53,7 +57,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_more_than_0,
         default=60.0,
         metavar="S",
-        help="for one picture (default 60)",
+        help="seconds for one picture (default 60); large ones get more",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_size,
+        metavar="SIZE",
+        help="for pictures being decoded, all workers together, such as 2G; what needs more is "
+        "'too-large' (default 700M, and 150M for each worker but one)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=_more_than_0,
+        metavar="N",
+        help="a picture with more is 'too-large' (default 400)",
+    )
+    parser.add_argument(
+        "--descriptors",
+        metavar="NAMES",
+        help="what to compute of each picture, with commas; remembered; another set extracts "
+        f"everything anew ({', '.join(DESCRIPTORS)}; default {','.join(DEFAULT_DESCRIPTORS)})",
     )
     parser.add_argument(
         "--lock-wait", type=_seconds, default=0.0, metavar="S", help="wait for another build to end"
@@ -74,6 +97,9 @@ def run(args: argparse.Namespace) -> int:
         graph_metrics=args.graphs.split(",") if args.graphs else None,
         workers=args.workers,
         timeout_s=args.timeout,
+        memory=args.memory,
+        max_megapixels=args.max_megapixels,
+        descriptors=args.descriptors.split(",") if args.descriptors else None,
         lock_wait_s=args.lock_wait,
         rebuild=args.rebuild,
         rebuild_graphs=args.rebuild_graphs,
@@ -98,6 +124,9 @@ def summary(report: BuildReport) -> dict[str, Any]:
 def sentence(report: BuildReport) -> str:
     """Return what a build did, for people."""
     changes = f"{report.added:,} added, {report.removed:,} removed"
+    if report.adopted:
+        changes = f"{report.added:,} added ({report.adopted:,} by an interrupted build), "
+        changes += f"{report.removed:,} removed"
     if report.images == 0:
         first = "no pictures found"
     else:
@@ -110,6 +139,12 @@ def sentence(report: BuildReport) -> str:
     if left:
         text += "\nleft out: " + ", ".join(f"{count:,} {reason}" for reason, count in left.items())
     return text
+
+
+WALKING = "{desc}: {n_fmt} [{elapsed}, {rate_fmt}]"
+WAITING = "{desc} [{elapsed}]"
+STAGES = {"graph": "building the graph ...", "publish": "publishing ..."}
+SMALLEST_MEMORY = 50_000_000
 
 
 class Meter:
@@ -143,30 +178,50 @@ class Meter:
         if self._bar is None:
             from tqdm import tqdm  # noqa: PLC0415 - 84 ms that only a terminal needs
 
-            self._bar = tqdm(total=progress.bytes_found, unit="B", unit_scale=True, leave=False)
-        failed = f", {progress.failed} unreadable" if progress.failed else ""
+            self._bar = tqdm(unit="B", unit_scale=True, leave=False, bar_format=WALKING)
+        failed = f", {progress.failed:,} unreadable" if progress.failed else ""
         if progress.stage == "extract":
-            self._bar.set_description(
-                f"{progress.done:,}/{progress.found:,} files{failed}", refresh=False
-            )
+            more = "+" if progress.walking else ""
+            text = f"{progress.done:,}/{progress.found:,}{more} files{failed}"
+            if self._bar.total is None and not progress.walking:
+                # Only now is it known how much there is: an ETA before would be made up.
+                self._bar.bar_format, self._bar.total = None, progress.bytes_found
+            self._bar.set_description(text, refresh=False)
         else:
-            self._bar.set_description(f"{progress.stage} ...")
+            self._bar.bar_format = WAITING
+            self._bar.set_description(STAGES.get(progress.stage, progress.stage))
         self._bar.update(progress.bytes_done - self._bar.n)
 
     def _status(self, progress: Progress) -> dict[str, Any]:
         share = progress.bytes_done / progress.bytes_found if progress.bytes_found else 1.0
         spent = time.monotonic() - self._started
+        remaining = round(spent * (1 - share) / share, 1) if share else None
         return {
             "message_type": "status",
             "stage": progress.stage,
             "percent_done": round(share, 4),
-            "seconds_remaining": round(spent * (1 - share) / share, 1) if share else None,
+            "seconds_remaining": None if progress.walking else remaining,
+            "walking": progress.walking,
             "files_done": progress.done,
             "total_files": progress.found,
             "bytes_done": progress.bytes_done,
             "total_bytes": progress.bytes_found,
             "errors": progress.failed,
         }
+
+
+def _size(text: str) -> int:
+    """Read bytes with an optional unit: 800M, 1.5G, 2GB, 1GiB."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        message = f"{text}: expected bytes, such as 800M or 2G"
+        raise argparse.ArgumentTypeError(message)
+    number, unit, binary = found.groups()
+    value = int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))
+    if value < SMALLEST_MEMORY:
+        message = f"{text}: expected at least {SMALLEST_MEMORY // 10**6}M"
+        raise argparse.ArgumentTypeError(message)
+    return value
 
 
 def _positive(text: str) -> int:

@@ -49,7 +49,7 @@ def add_search_options(parser: argparse.ArgumentParser, *, k: bool) -> None:
         "--metric",
         default=DEFAULT_METRIC,
         metavar="NAME",
-        help=f"{' or '.join(DESCRIPTORS)} (default {DEFAULT_METRIC})",
+        help=f"one of {', '.join(DESCRIPTORS)} that the index holds (default {DEFAULT_METRIC})",
     )
     parser.add_argument(
         "--cutoff",

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     names = file_names(args)
     index = open_index(args)
-    records, failed = read_files(names)
+    records, failed = read_files(names, args.metric)
     answers = [index.has(record, **search_options(args)) for record in records]
     paths = Paths(index)
     for matches in answers:

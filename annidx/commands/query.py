@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         answer: Answer | None = neighbours.answer
         asked, failed = len(index), 0
     else:
-        records, failed = read_files(names)
+        records, failed = read_files(names, args.metric)
         found = index.query_many(records, **options)
         answer = together(matches.answer for matches in found)
         asked = len(records)
@@ -99,8 +99,8 @@ def file_names(args: argparse.Namespace) -> list[str]:
     return names
 
 
-def read_files(names: Iterable[str]) -> tuple[list[Record], int]:
-    """Read query files; warn about each that cannot be read and count them."""
+def read_files(names: Iterable[str], metric: str) -> tuple[list[Record], int]:
+    """Read query files for a metric; warn about each that cannot be read and count them."""
     from annidx.queries import read_query  # noqa: PLC0415 - heavy from here on
 
     records = []
@@ -108,7 +108,7 @@ def read_files(names: Iterable[str]) -> tuple[list[Record], int]:
     with quiet_stderr():
         for name in names:
             try:
-                records.append(read_query(name))
+                records.append(read_query(name, metric))
             except PictureUnreadable as error:
                 failed.append(str(error))
     for message in failed:

@@ -10,6 +10,8 @@ import re
 
 from blake3 import blake3
 
+from annidx.images import tiff
+
 SUFFIXES = frozenset(
     b".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .avifs .heic .heif .hif .tif .tiff "
     b".bmp .pbm .pgm .ppm .pnm .ico .jp2 .j2k .jpf .jpx .j2c".split()
@@ -17,8 +19,8 @@ SUFFIXES = frozenset(
 """A file with such a name claims to be a picture, whatever it holds."""
 
 RAW_SUFFIXES = frozenset(
-    b".3fr .arw .cr2 .cr3 .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 "
-    b".srf .srw .x3f".split()
+    b".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf "
+    b".pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
 """Camera RAW. Pillow opens some of them as their 160-pixel previews: never let it."""
 
@@ -31,7 +33,36 @@ _STRONG = re.compile(
 _WEAK = re.compile(
     rb"BM|P[1-7fFy][\s#]|\x00\x00\x01\x00", re.DOTALL
 )  # also how ordinary files may begin
-_RAW = re.compile(rb"II\*\0....CR|IIU\0|IIR[OS]|MMOR|FUJIFILMCCD-RAW|....ftypcrx |\0MRM", re.DOTALL)
+_TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")  # and BigTIFF, whose directories are not looked at
+_RAW = re.compile(
+    rb"II\*\0....CR|IIU\0|IIR[OS]|MMOR|FUJIFILMCCD-RAW|....ftypcrx |\0MRM|FOVb"
+    rb"|II\x1a\0\0\0HEAPCCDR|(?:II\*\0....)?IIII.waR|(?:MM\0\*....)?MMMMRaw",  # Canon, Phase One
+    re.DOTALL,
+)
+# A mosaic of colours or linear data, and the compressions that only cameras write.
+_RAW_PHOTOMETRIC = frozenset({32803, 34892})
+_RAW_COMPRESSION = frozenset({262, 32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535})
+
+_VIDEO = re.compile(
+    rb"....ftyp(?:qt  |iso[a-z0-9]|mp[47].|avc1|M4V.|F4V |f4v |3g[2egprs].|mqt |mmp4|XAVC|MSNV|dash"
+    rb"|piff|dvr1|NDS[CHMPS]|NDX[CHMPS]|SDV |kddi|pana|hvc1|FFV1|CAEP|niko|nvr1|amc1)"
+    rb"|\0...(?:moov|wide|free|skip|pnot)|....mdat"  # QuickTime from before ftyp
+    rb"|RIFF....(?:AVI |AVIX|CDXA)|\x1aE\xdf\xa3|FLV\x01|\.RMF|\x06\x0e\x2b\x34\x02\x05\x01\x01"
+    rb"|\0\0\x01[\xba\xb3]|(?:....)?G@[\0\x11]"  # MPEG streams
+    rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11|OggS.{24}(?:\x80the|\x01vid)",
+    re.DOTALL,
+)
+_PICTURE_BRANDS = frozenset(
+    b"heic heix hevc hevx heim heis hevm hevs mif1 mif2 msf1 avif avis avci avcs crx".split()
+)
+
+VIDEO_SUFFIXES = frozenset(
+    b".mov .qt .mp4 .m4v .mqv .f4v .avi .divx .mkv .webm .mts .m2ts .m2t .m2v .tod .vob .3gp .3g2 "
+    b".wmv .asf .mpg .mpeg .mpe .flv .ogv .ogm .rm .rmvb .dv .mxf .wtv .insv .360 .lrv".split()
+)
+"""A file with such a name is a video unless it begins like a picture."""
+_SOUND_SUFFIXES = frozenset(b".m4a .m4b .m4p .m4r .aac .wma .mka .ra .alac".split())
+"""The same containers without pictures."""
 
 HEAD_BYTES = 32
 """So much of a file decides what it may be."""
@@ -47,10 +78,55 @@ def claims_picture(path: bytes, head: bytes) -> bool:
     return suffix(path) in SUFFIXES or bool(_STRONG.match(head))
 
 
-def is_raw(path: bytes, head: bytes) -> bool:
-    """Tell whether a file is camera RAW by its first bytes, or a TIFF container with a RAW name."""
-    tiff_named_raw = suffix(path) in RAW_SUFFIXES and bool(_STRONG.match(head))
-    return bool(_RAW.match(head)) or tiff_named_raw
+def is_raw(path: bytes, data: bytes) -> bool:
+    """Tell whether a file is camera RAW: by its first bytes, by what its TIFF directories say.
+
+    A TIFF container with a name of RAW is RAW, too, whatever it says, since Pillow would open it as
+    its preview; except ``.raw``, which scanners and exports write.
+
+    Parameters
+    ----------
+    path : bytes
+        Only its suffix counts.
+    data : bytes
+        The whole file. Of its first :data:`HEAD_BYTES` bytes alone, what only the directories of a
+        TIFF could tell is no RAW.
+    """
+    if _RAW.match(data):
+        return True
+    if not _TIFF.match(data):
+        return False
+    return suffix(path) in RAW_SUFFIXES - {b".raw"} or any(map(_holds_raw, tiff.directories(data)))
+
+
+def _holds_raw(directory: tiff.Directory) -> bool:
+    return (
+        not directory.entries.keys().isdisjoint({tiff.DNG_VERSION, tiff.LEAF_DATA})
+        or directory.number(tiff.PHOTOMETRIC) in _RAW_PHOTOMETRIC
+        or directory.number(tiff.COMPRESSION) in _RAW_COMPRESSION
+    )
+
+
+def is_video(path: bytes, head: bytes) -> bool:
+    """Tell whether a file is a video, by its first bytes or, unless they are a picture's, its name.
+
+    Sequences of pictures (HEIF's ``msf1`` and ``hevc``, AVIF's ``avis``) are pictures. To be asked
+    before :func:`may_be_picture`, which also takes what is only named like a picture.
+
+    Parameters
+    ----------
+    path : bytes
+        Only its suffix counts.
+    head : bytes
+        The first :data:`HEAD_BYTES` bytes or more.
+    """
+    compatible = {head[at : at + 4].rstrip() for at in range(16, min(len(head), 64), 4)}
+    is_heif = head[4:8] == b"ftyp" and bool(compatible & _PICTURE_BRANDS)
+    if is_heif or _STRONG.match(head) or _RAW.match(head):
+        return False
+    if _VIDEO.match(head):
+        return suffix(path) not in _SOUND_SUFFIXES
+    return suffix(path) in VIDEO_SUFFIXES and not _WEAK.match(head)
 
 
 def suffix(path: bytes) -> bytes:

@@ -6,26 +6,26 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from annidx.descriptors import DEFAULT_DESCRIPTORS
 from annidx.errors import PictureUnreadable
-from annidx.images import content, decode
-from annidx.images.signature import pack, signature
-from annidx.images.thumb import thumb
+from annidx.images import compute, content, decode, raw
 from annidx.model import READABLE, STATUSES, File, Record
+from annidx.workers import Again
 
 MAX_BYTES = 2 * 1024**3 - 1
 """A file with more is 'too-large'; no picture under the pixel limit comes near it."""
 
+PRELOAD = ("annidx.images.extract", "annidx.images.compute")
+"""What worker processes import before they start."""
+
+ORDINARY_BYTES = 150_000_000
+"""What each worker but one may take at any time: a 24-megapixel PNG. Larger ones go alone."""
+
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE}
 """Errors of open() that mean: no regular file there any more (a link, a socket, nothing)."""
-
-COMPUTE: Mapping[str, Callable[[decode.Picture], bytes]] = {
-    "thumb": lambda picture: thumb(picture).tobytes(),
-    "signature": lambda picture: pack(signature(picture.gray())).tobytes(),
-}
-"""How each descriptor of the registry is computed, as stored bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,23 @@ class Task:
     file : File
     root : bytes
         Absolute path of its root.
-    known_content : bytes
-        Content hash that the index has for it; when the file still has it, nothing is decoded.
-        Empty when nothing is known.
+    known_contents : tuple of bytes
+        Content hashes that the index has for files that may be this one; when the file has one of
+        them, nothing is decoded.
+    keeps_inodes : bool
+        False where the file system makes inodes up; they stay 0 then.
+    alone : bool
+        True when no other large file is being worked on.
+    megapixels : float
+        What its header says, where that is known already.
     """
 
     file: File
     root: bytes
-    known_content: bytes = b""
+    known_contents: tuple[bytes, ...] = ()
+    keeps_inodes: bool = True
+    alone: bool = False
+    megapixels: float = 0.0
 
     @property
     def path(self) -> bytes:
@@ -54,10 +63,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The file still has the content that the index knows."""
+    """The file has a content that the index knows."""
 
     file: File
     read_ns: int
+    content_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,43 +80,140 @@ class Vanished:
 Outcome = Record | Unchanged | Vanished
 
 
-def extract(task: Task) -> Outcome:
-    """Read a file once and return what became of it. Never raises for what a file holds."""
-    read_ns = time.time_ns()
-    try:
-        opened = _read(task.path)
-    except OSError as error:
-        if error.errno in _GONE:
+@dataclass(frozen=True, slots=True)
+class Extractor:
+    """Reads files and describes pictures; the function that runs in the workers.
+
+    Attributes
+    ----------
+    names : Sequence of str
+        The descriptors to compute.
+    limits : decode.Limits
+        What one picture may have and take.
+    ordinary_bytes : int
+        A file that takes more is answered by :class:`Again`, unless it goes alone.
+    """
+
+    names: Sequence[str] = DEFAULT_DESCRIPTORS
+    limits: decode.Limits = decode.DEFAULT_LIMITS
+    ordinary_bytes: int = MAX_BYTES
+
+    def __call__(self, task: Task) -> Outcome | Again[Task]:
+        """Read a file once and return what became of it. Never raises for what a file holds."""
+        read_ns = time.time_ns()
+        try:
+            opened = self._read(task)
+        except OSError as error:
+            if error.errno in _GONE:
+                return Vanished(task.file)
+            denied = isinstance(error, PermissionError)
+            reason = f"cannot be read: {error.strerror}"
+            return Record(task.file, read_ns, "denied" if denied else "unreadable", reason)
+        if isinstance(opened, Vanished | Again):
+            return opened
+        data, file, failure = opened
+        if failure is not None:
+            return Record(file, read_ns, failure.status, str(failure))
+        digest = content.content_hash(data)
+        if digest in task.known_contents:
+            return Unchanged(file, read_ns, digest)
+        return self.describe(replace(task, file=file), read_ns, data, digest)
+
+    def describe(
+        self, task: Task, read_ns: int, data: bytes, digest: bytes
+    ) -> Record | Again[Task]:
+        """Decode what was read and compute its descriptors."""
+        file = task.file
+        try:
+            picture = self._decode(task, data)
+            if isinstance(picture, Again):
+                return picture
+            descriptors = compute.describe(picture, self.names)
+        except PictureUnreadable as error:
+            return Record(file, read_ns, error.status, str(error), content_hash=digest)
+        except MemoryError:  # resizing and comparing take some, too
+            message = "not enough memory to decode it"
+            return Record(file, read_ns, "too-large", message, content_hash=digest)
+        return Record(
+            file=file,
+            read_ns=read_ns,
+            status="truncated" if picture.truncated else "ok",
+            content_hash=digest,
+            pixel_hash=content.pixel_hash(data, picture.orientation),
+            format=picture.format,
+            width=picture.width,
+            height=picture.height,
+            orientation=picture.orientation,
+            taken=picture.taken,
+            camera=picture.camera,
+            descriptors=descriptors,
+        )
+
+    def _decode(self, task: Task, data: bytes) -> decode.Picture | Again[Task]:
+        """Decode a file, or ask to be called again for it if it would take much memory."""
+        path = task.file.path
+        if content.is_raw(path, data):
+            return self._develop(task, data)
+        header = decode.look(data, path, self.limits)
+        if header.memory > self.ordinary_bytes and not task.alone:
+            return Again(replace(task, alone=True, megapixels=header.width * header.height / 1e6))
+        return header.decode()
+
+    def _develop(self, task: Task, data: bytes) -> decode.Picture | Again[Task]:
+        """Decode what stands for a camera RAW file; its facts are those of the sensor."""
+        needed = len(data) + raw.predicted_memory(data, task.file.path)
+        if needed > self.limits.memory:
+            raise PictureUnreadable(_too_much(needed, self.limits.memory), "too-large")
+        if needed > self.ordinary_bytes and not task.alone:
+            return Again(replace(task, alone=True, megapixels=len(data) / 1e6))
+        preview = raw.preview(data, task.file.path)
+        shown = decode.look(preview.data, b"", self.limits).decode(orientation=preview.orientation)
+        return replace(
+            shown,
+            format=preview.format,
+            width=preview.width,
+            height=preview.height,
+            taken=preview.taken or shown.taken,
+            camera=preview.camera or shown.camera,
+        )
+
+    def _read(
+        self, task: Task
+    ) -> tuple[bytes, File, PictureUnreadable | None] | Vanished | Again[Task]:
+        """Return the bytes and the facts, and for what need not be read whole, the reason.
+
+        A FIFO that took the place of a file would block open() for ever, so it is opened without
+        blocking and looked at again.
+        """
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(task.path, flags)
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            os.close(descriptor)
             return Vanished(task.file)
-        denied = isinstance(error, PermissionError)
-        reason = f"cannot be read: {error.strerror}"
-        return Record(task.file, read_ns, "denied" if denied else "unreadable", reason)
-    if opened is None:
-        return Vanished(task.file)
-    data, facts, status = opened
-    file = replace(
-        task.file,
-        size=facts.st_size,
-        mtime_ns=facts.st_mtime_ns,
-        device=facts.st_dev,
-        inode=facts.st_ino,
-    )
-    if status:
-        reason = f"{facts.st_size:,} bytes" if status == "too-large" else ""
-        return Record(file, read_ns, status, reason)
-    digest = content.content_hash(data)
-    if digest == task.known_content:
-        return Unchanged(file, read_ns)
-    return _record(file, read_ns, data, digest)
+        with open(descriptor, "rb", buffering=0) as handle:
+            file = _found(task, facts)
+            head = handle.read(content.HEAD_BYTES)
+            failure = self._reason_not_to_read(file, head)
+            if failure is not None:
+                return b"", file, failure
+            if file.size > self.ordinary_bytes and not task.alone:
+                return Again(replace(task, alone=True))
+            return head + handle.read(), file, None
+
+    def _reason_not_to_read(self, file: File, head: bytes) -> PictureUnreadable | None:
+        if content.is_video(file.path, head):
+            return PictureUnreadable("", "video")
+        if not content.may_be_picture(file.path, head):
+            return PictureUnreadable("", "not-a-picture")
+        if file.size > min(MAX_BYTES, self.limits.memory):
+            message = _too_much(file.size, self.limits.memory)
+            return PictureUnreadable(message, "too-large")
+        return None
 
 
-def describe(picture: decode.Picture, names: Iterable[str]) -> dict[str, bytes]:
-    """Return the stored bytes of the named descriptors of a picture."""
-    return {name: COMPUTE[name](picture) for name in names}
-
-
-def query_record(path: bytes) -> Record:
-    """Read a query picture: what :func:`extract` makes of it, of its real path.
+def query_record(path: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:
+    """Read a query picture: what :class:`Extractor` makes of it, of its real path.
 
     Raises
     ------
@@ -118,7 +225,7 @@ def query_record(path: bytes) -> Record:
         message = f"{shown}: no file name has a NUL byte; a list with them wants -0"
         raise PictureUnreadable(message, "unreadable")
     real = os.path.realpath(path)
-    outcome = extract(Task(File(0, real, 0, 0, 0, 0), b""))
+    outcome = Extractor(names)(Task(File(0, real, 0, 0, 0, 0), b"", alone=True))
     if isinstance(outcome, Record) and outcome.status in READABLE:
         return outcome
     if isinstance(outcome, Record):
@@ -135,86 +242,85 @@ def query_record(path: bytes) -> Record:
     raise PictureUnreadable(message, "unreadable")
 
 
-def picture_record(picture: decode.Picture) -> Record:
+def picture_record(picture: decode.Picture, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:
     """Describe a picture that has no file."""
-    descriptors = describe(picture, COMPUTE)
+    descriptors = compute.describe(picture, names)
     return Record(File(0, b"", 0, 0, 0, 0), time.time_ns(), "ok", descriptors=descriptors)
 
 
-def bytes_record(data: bytes) -> Record:
+def bytes_record(data: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:
     """Describe a picture that is held in memory as the bytes of a file.
 
     Raises
     ------
     PictureUnreadable
     """
-    file = File(0, b"", len(data), 0, 0, 0)
-    record = _record(file, time.time_ns(), data, content.content_hash(data))
-    if record.status not in READABLE:
-        reason = record.error or STATUSES[record.status]
-        message = f"<bytes>: {reason}"
-        raise PictureUnreadable(message, record.status)
+    task = Task(File(0, b"", len(data), 0, 0, 0), b"", alone=True)
+    record = Extractor(names).describe(task, time.time_ns(), data, content.content_hash(data))
+    if isinstance(record, Again) or record.status not in READABLE:
+        status = "too-large" if isinstance(record, Again) else record.status
+        reason = "" if isinstance(record, Again) else record.error
+        message = f"<bytes>: {reason or STATUSES[status]}"
+        raise PictureUnreadable(message, status)
     return record
 
 
+def budget(memory: int, workers: int) -> tuple[int, int]:
+    """Divide the memory for pictures among workers.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes that all pictures that are being decoded may take together.
+    workers : int
+
+    Returns
+    -------
+    tuple of (int, int)
+        What one large picture may take, which goes alone, and what each picture beside it may.
+    """
+    if workers == 1:
+        return memory, memory
+    ordinary = min(ORDINARY_BYTES, memory // (2 * (workers - 1)))
+    return memory - (workers - 1) * ordinary, ordinary
+
+
 def batches(
-    tasks: Iterable[Task], *, files: int = 32, batch_bytes: int = 32_000_000
+    tasks: Iterable[Task | None], *, files: int = 32, batch_bytes: int = 32_000_000
 ) -> Iterator[Sequence[Task]]:
-    """Cut a stream of tasks into batches: about 32 small files, a large one alone."""
+    """Cut a stream of tasks into batches: about 32 small files, a large one alone.
+
+    None means that there is nothing for now: an empty batch is passed on.
+    """
     batch: list[Task] = []
     size = 0
     for task in tasks:
-        if batch and (len(batch) >= files or size + task.file.size > batch_bytes):
+        full = len(batch) >= files or (task and size + task.file.size > batch_bytes)
+        if batch and (task is None or full):
             yield batch
             batch, size = [], 0
-        batch.append(task)
-        size += task.file.size
+        if task is None:
+            yield []
+        else:
+            batch.append(task)
+            size += task.file.size
     if batch:
         yield batch
 
 
-def _read(path: bytes) -> tuple[bytes, os.stat_result, str] | None:
-    """Return the bytes, the facts and, for what need not be read whole, its status.
-
-    None when there is no regular file any more: a FIFO that took its place would block open() for
-    ever, so it is opened without blocking and looked at again.
-    """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags)
-    facts = os.fstat(descriptor)
-    if not stat.S_ISREG(facts.st_mode):
-        os.close(descriptor)
-        return None
-    with open(descriptor, "rb", buffering=0) as handle:
-        head = handle.read(content.HEAD_BYTES)
-        if not content.may_be_picture(path, head):
-            return b"", facts, "not-a-picture"
-        if facts.st_size > MAX_BYTES:
-            return b"", facts, "too-large"
-        handle.seek(0)
-        return handle.read(), facts, ""
+def _found(task: Task, facts: os.stat_result) -> File:
+    """Return the file of a task as it is now."""
+    return replace(
+        task.file,
+        size=facts.st_size,
+        mtime_ns=facts.st_mtime_ns,
+        device=facts.st_dev if task.keeps_inodes else 0,
+        inode=facts.st_ino if task.keeps_inodes else 0,
+    )
 
 
-def _record(file: File, read_ns: int, data: bytes, digest: bytes) -> Record:
-    try:
-        picture = decode.decode(data, file.path)
-        descriptors = describe(picture, COMPUTE)
-    except PictureUnreadable as error:
-        return Record(file, read_ns, error.status, str(error), content_hash=digest)
-    except MemoryError:  # resizing and comparing take some, too
-        message = "not enough memory to decode it"
-        return Record(file, read_ns, "too-large", message, content_hash=digest)
-    return Record(
-        file=file,
-        read_ns=read_ns,
-        status="truncated" if picture.truncated else "ok",
-        content_hash=digest,
-        pixel_hash=content.pixel_hash(data, picture.orientation),
-        format=picture.format,
-        width=picture.width,
-        height=picture.height,
-        orientation=picture.orientation,
-        taken=picture.taken,
-        camera=picture.camera,
-        descriptors=descriptors,
+def _too_much(needed: int, limit: int) -> str:
+    return (
+        f"decoding needs about {needed / 1e6:,.0f} MB, the limit is {limit / 1e6:,.0f} MB: "
+        "raise it with --memory"
     )

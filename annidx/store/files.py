@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from annidx.errors import IndexLocked
 
-FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "tmp")
+FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "staging", "tmp")
 
 
 def make_folders(index: Path) -> None:
@@ -77,6 +77,11 @@ def write_new(path: Path, data: bytes, index: Path) -> None:
     finally:
         staged.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def replace(staged: Path, path: Path) -> None:
+    """Put a file in the place of another one, at once but not durably: for what may be lost."""
+    staged.replace(path)
 
 
 def sync_folder(folder: Path) -> None:

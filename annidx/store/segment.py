@@ -8,7 +8,8 @@ reader (DuckDB, Polars) reads them as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _FACTS: tuple[tuple[str, Any], ...] = (
     ("mtime_ns", pa.int64()),
     ("device", pa.uint64()),
     ("inode", pa.uint64()),
+    ("companions", pa.list_(pa.binary())),
     ("read_ns", pa.int64()),
     ("content_hash", pa.binary(32)),
     ("pixel_hash", pa.binary(32)),
@@ -47,30 +49,55 @@ _FACTS: tuple[tuple[str, Any], ...] = (
     ("status", pa.string()),
     ("error", pa.string()),
 )
-_OF_FILE = ("root_id", "path", "size", "mtime_ns", "device", "inode")
+OF_FILE = ("root_id", "path", "size", "mtime_ns", "device", "inode", "companions")
+"""The columns that make up a :class:`annidx.model.File`."""
+
 _MASK64 = (1 << 64) - 1  # network file systems report devices and inodes as they like
 _PAGE_HEADER_BYTES = 64  # a Thrift page header; 27 measured
 
 
-def schema(kind: Kind) -> pa.Schema:
-    """Return the Parquet schema of a segment; descriptor versions are in its metadata."""
+def schema(kind: Kind, names: Iterable[str]) -> pa.Schema:
+    """Return the Parquet schema of a segment; descriptor versions are in its metadata.
+
+    Parameters
+    ----------
+    kind : {'pictures', 'other'}
+    names : iterable of str
+        Descriptors of 'pictures'; in the order of the registry, whatever their order here.
+    """
+    wanted = set(names) if kind == "pictures" else set()
+    used = [each for each in DESCRIPTORS.values() if each.name in wanted]
     fields = [pa.field(name, kind_of, nullable=False) for name, kind_of in _FACTS]
-    used = DESCRIPTORS.values() if kind == "pictures" else ()
     fields += [pa.field(each.name, pa.binary(each.width), nullable=False) for each in used]
     versions = {each.name: each.version for each in used}
     metadata = {"annidx_format": str(FORMAT), "descriptors": json.dumps(versions)}
     return pa.schema(fields, metadata)
 
 
-def write_segment(path: Path, records: Sequence[Record], kind: Kind) -> None:
-    """Write records as one segment file; at most :data:`ROWS` of them, at least one."""
-    wanted = schema(kind)
-    columns = [_column(field, records) for field in wanted]
-    table = pa.Table.from_arrays(columns, schema=wanted)
-    rows = len(records)
+def table_of(records: Sequence[Record], kind: Kind) -> pa.Table:
+    """Return records as a table with the schema of their kind; at least one.
+
+    All have the same descriptors: those of the first.
+    """
+    wanted = schema(kind, records[0].descriptors)
+    return pa.Table.from_arrays([_column(field, records) for field in wanted], schema=wanted)
+
+
+def with_columns(table: pa.Table, changed: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Return a table of rows with some columns of facts replaced."""
+    for name, values in changed.items():
+        at = table.schema.get_field_index(name)
+        field = table.schema.field(at)
+        table = table.set_column(at, field, pa.array(_in_range(values, field), field.type))
+    return table
+
+
+def write_segment(path: Path, table: pa.Table) -> None:
+    """Write a table as one segment file; at most :data:`ROWS` rows, at least one."""
+    rows = len(table)
     with path.open("xb") as handle:
         pq.write_table(
-            table,
+            table.combine_chunks(),  # or each chunk would begin a page
             handle,
             compression="none",
             use_dictionary=False,
@@ -126,16 +153,33 @@ class Segment:
     def column(self, name: str) -> pa.Array:
         """Return a column of facts as one Arrow array, read once."""
         if name not in self._columns:
-            try:
-                chunked = self._file.read(columns=[name]).column(0)
-            except _DAMAGE as error:
-                message = f"{self.path}: column {name} cannot be read ({error}). {_REPAIR}"
-                raise IndexDamaged(message) from None
-            if len(chunked) != self.rows:
-                message = f"{self.path}: column {name} has {len(chunked)} rows. {_REPAIR}"
-                raise IndexDamaged(message)
-            self._columns[name] = chunked.combine_chunks()
+            self._columns[name] = self._read(name)
         return self._columns[name]
+
+    def _read(self, name: str) -> pa.Array:
+        if name not in self._file.schema_arrow.names and name in _ADDED:
+            return pa.array([_ADDED[name]] * self.rows, dict(_FACTS)[name])
+        try:
+            chunked = self._file.read(columns=[name]).column(0)
+        except _DAMAGE as error:
+            message = f"{self.path}: column {name} cannot be read ({error}). {_REPAIR}"
+            raise IndexDamaged(message) from None
+        if len(chunked) != self.rows:
+            message = f"{self.path}: column {name} has {len(chunked)} rows. {_REPAIR}"
+            raise IndexDamaged(message)
+        return chunked.combine_chunks()
+
+    def table(self, rows: npt.NDArray[np.intp], names: Iterable[str]) -> pa.Table:
+        """Return rows with some descriptors as a table that :func:`write_segment` can write."""
+        wanted = schema(self.kind, names)
+        columns = []
+        for field in wanted:
+            if field.name in DESCRIPTORS:
+                stored = self.descriptor(field.name)[rows]
+                columns.append(_fixed(field, stored.tobytes(), len(rows)))
+            else:
+                columns.append(self.column(field.name).take(pa.array(rows, pa.int64())))
+        return pa.Table.from_arrays(columns, schema=wanted)
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """Return an integer column, (rows,)."""
@@ -151,11 +195,11 @@ class Segment:
             raise IndexDamaged(message)
         chunk = self._file.metadata.row_group(0).column(index)
         header = chunk.total_compressed_size - self.rows * width
-        if not 0 < header <= _PAGE_HEADER_BYTES:
-            message = f"{self.path}: descriptor {name!r} is not one plain page. {_REPAIR}"
-            raise IndexDamaged(message)
         start = chunk.data_page_offset + header
         block = self._bytes[start : start + self.rows * width]
+        if not 0 < header <= _PAGE_HEADER_BYTES or len(block) != self.rows * width:
+            message = f"{self.path}: descriptor {name!r} is not one plain page. {_REPAIR}"
+            raise IndexDamaged(message)
         return np.asarray(block).reshape(self.rows, width)
 
     def records(self, rows: Sequence[int] | npt.NDArray[np.intp]) -> Iterator[Record]:
@@ -165,7 +209,8 @@ class Segment:
         stored = {name: self.descriptor(name) for name in self.descriptor_names}
         for at, row in enumerate(rows):
             values = {name: column[at] for name, column in facts.items()}
-            file = File(**{name: values.pop(name) for name in _OF_FILE})
+            file = File(**{name: values.pop(name) for name in OF_FILE})
+            file = replace(file, companions=tuple(file.companions))
             descriptors = {name: block[row].tobytes() for name, block in stored.items()}
             yield Record(file=file, descriptors=descriptors, **values)
 
@@ -186,18 +231,26 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError, IndexError, KeyError)
 _REPAIR = 'Run "annidx build --rebuild" to extract everything anew.'
 
 
+_ADDED: dict[str, Any] = {"companions": []}
+"""Columns that older segments of this format do not have, and what stands for them."""
+
+
 def _column(field: pa.Field, records: Sequence[Record]) -> pa.Array:
     name = field.name
     if name in DESCRIPTORS:
-        joined = b"".join(record.descriptors[name] for record in records)
-        buffers = [None, pa.py_buffer(joined)]
-        return pa.FixedSizeBinaryArray.from_buffers(field.type, len(records), buffers)
-    if name in _OF_FILE:
-        values = [getattr(record.file, name) for record in records]
-        if field.type == pa.uint64():
-            values = [value & _MASK64 for value in values]
+        return _fixed(field, b"".join(each.descriptors[name] for each in records), len(records))
+    if name in OF_FILE:
+        values = _in_range([getattr(record.file, name) for record in records], field)
     else:
         values = [getattr(record, name) for record in records]
         if field.type == pa.string():  # an error message may quote bytes that are not UTF-8
             values = [value.encode(errors="replace").decode() for value in values]
     return pa.array(values, field.type)
+
+
+def _in_range(values: Sequence[Any], field: pa.Field) -> Sequence[Any]:
+    return [value & _MASK64 for value in values] if field.type == pa.uint64() else values
+
+
+def _fixed(field: pa.Field, joined: bytes, rows: int) -> pa.Array:
+    return pa.FixedSizeBinaryArray.from_buffers(field.type, rows, [None, pa.py_buffer(joined)])

@@ -6,11 +6,12 @@ apart from them those of its 'other' segments. Removed rows keep their number an
 
 from __future__ import annotations
 
+import bisect
 import json
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from annidx.errors import IndexDamaged, IndexNotFound, IndexTooNew
 from annidx.model import Record
 from annidx.store import files
 from annidx.store.manifest import FORMAT, Kind, Manifest, SegmentEntry, too_new_message
-from annidx.store.segment import ROWS, Segment, write_segment
+from annidx.store.segment import ROWS, Segment, table_of, write_segment
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Rowset:
         self.entries = [entry for entry, _ in segments]
         self.segments = [segment for _, segment in segments]
         self.starts = np.cumsum([0, *(entry.rows for entry in self.entries)])
+        self._starts: list[int] = self.starts.tolist()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -69,6 +71,17 @@ class Rowset:
             for place, value in zip(places.tolist(), taken, strict=True):
                 result[place] = value
         return result
+
+    def value(self, name: str, row: int) -> Any:
+        """Return a column at one row; quick, for look-ups row by row."""
+        owner = bisect.bisect_right(self._starts, row) - 1
+        return self.segments[owner].column(name)[row - self._starts[owner]].as_py()
+
+    def table(self, rows: Rows, names: Iterable[str]) -> pa.Table:
+        """Return ascending rows as a table that a writer takes; at least one."""
+        wanted = list(names)
+        parts = [segment.table(local, wanted) for segment, _, local in self._split(rows)]
+        return pa.concat_tables(parts)
 
     def descriptors(self, name: str) -> list[npt.NDArray[np.uint8]]:
         """Return the stored bytes of a descriptor, one mapped block a segment."""
@@ -232,11 +245,16 @@ def create(index: Path) -> None:
 
 
 def add_segment(index: Path, records: Sequence[Record], kind: Kind) -> SegmentEntry:
-    """Write records as a segment, for good but not yet part of any snapshot."""
+    """Write records as a segment; see :func:`add_table`."""
+    return add_table(index, table_of(records, kind), kind)
+
+
+def add_table(index: Path, table: pa.Table, kind: Kind) -> SegmentEntry:
+    """Write rows as a segment, for good but not yet part of any snapshot."""
     staged = files.staging_path(index, ".parquet")
-    write_segment(staged, records, kind)
+    write_segment(staged, table)
     digest, size = files.seal(staged, index / "segments", ".parquet")
-    return SegmentEntry(digest, kind, len(records), size)
+    return SegmentEntry(digest, kind, len(table), size)
 
 
 def publish(index: Path, manifest: Manifest) -> Manifest:

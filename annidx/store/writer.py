@@ -8,24 +8,47 @@ that often. Apart from that, a segment is rewritten when a quarter of its rows a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from annidx.errors import IndexDamaged
-from annidx.model import READABLE, Record
+from annidx.model import READABLE, File, Record
 from annidx.store import files, snapshot
+from annidx.store.journal import Journal
 from annidx.store.manifest import Kind, SegmentEntry
-from annidx.store.segment import ROWS
+from annidx.store.segment import OF_FILE, ROWS, table_of, with_columns
 from annidx.store.snapshot import Rowset
 
 COMPACT_SHARE = 0.25
+_BATCH = 32  # rows that a kill may lose
+
+
+class Carried(NamedTuple):
+    """An old row that goes on under new facts.
+
+    Attributes
+    ----------
+    row : int
+        Where it is in the old rows.
+    file : File
+    read_ns : int
+    is_copy : bool
+        True when the old row's picture lives on: this is another one, with a number of its own.
+    """
+
+    row: int
+    file: File
+    read_ns: int
+    is_copy: bool
 
 
 class SegmentWriter:
-    """Collects records and writes them as segments of at most 65,536 rows.
+    """Collects rows and writes them as segments of at most 65,536 rows.
 
     Parameters
     ----------
@@ -34,6 +57,8 @@ class SegmentWriter:
         The number that the next new picture gets.
     now_ns : int
         What new pictures get as `first_seen_ns`.
+    journal : Journal, optional
+        Gets all new rows in small batches, long before they are a segment.
 
     Attributes
     ----------
@@ -41,24 +66,51 @@ class SegmentWriter:
         What has been written, in order.
     """
 
-    def __init__(self, index: Path, next_image_id: int, now_ns: int) -> None:
+    def __init__(
+        self, index: Path, next_image_id: int, now_ns: int, journal: Journal | None = None
+    ) -> None:
         self.index = index
         self.next_image_id = next_image_id
         self.now_ns = now_ns
         self.entries: list[SegmentEntry] = []
-        self._waiting: dict[Kind, list[Record]] = {"pictures": [], "other": []}
+        self._journal = journal
+        self._records: dict[Kind, list[Record]] = {"pictures": [], "other": []}
+        self._tables: dict[Kind, list[pa.Table]] = {"pictures": [], "other": []}
 
     def add(self, record: Record) -> None:
         """Take one record; new ones get their number."""
         if record.image_id < 0:
-            record = replace(record, image_id=self.next_image_id, first_seen_ns=self.now_ns)
-            self.next_image_id += 1
+            record = replace(record, image_id=self._new_id(), first_seen_ns=self.now_ns)
         kind: Kind = "pictures" if record.status in READABLE else "other"
-        self._waiting[kind].append(record)
-        if len(self._waiting[kind]) >= ROWS:
+        self._records[kind].append(record)
+        if len(self._records[kind]) >= _BATCH:
+            self._gather(kind)
+
+    def take(self, table: pa.Table, kind: Kind) -> None:
+        """Take rows that have their numbers."""
+        if self._journal is not None:
+            self._journal.append(table, kind)
+        self._tables[kind].append(table)
+        if sum(len(each) for each in self._tables[kind]) >= ROWS:
             self._write(kind)
 
-    def absorb(self, rowset: Rowset, entries: Sequence[SegmentEntry]) -> list[SegmentEntry]:
+    def carry(self, rowset: Rowset, carried: Sequence[Carried], names: Iterable[str]) -> None:
+        """Take old rows over under new facts, with the named descriptors; at least one."""
+        in_order = sorted(carried, key=lambda each: each.row)
+        kind = rowset.entries[0].kind
+        table = rowset.table(np.array([each.row for each in in_order]), names)
+        ids, seen = table["image_id"].to_pylist(), table["first_seen_ns"].to_pylist()
+        for at, each in enumerate(in_order):
+            if each.is_copy:
+                ids[at], seen[at] = self._new_id(), self.now_ns
+        changed = {name: [getattr(each.file, name) for each in in_order] for name in OF_FILE}
+        changed |= {"read_ns": [each.read_ns for each in in_order]}
+        changed |= {"image_id": ids, "first_seen_ns": seen}
+        self.take(with_columns(table, changed), kind)
+
+    def absorb(
+        self, rowset: Rowset, entries: Sequence[SegmentEntry], names: Iterable[str]
+    ) -> list[SegmentEntry]:
         """Take in old segments that should be written anew; return the entries that stay.
 
         Parameters
@@ -67,36 +119,61 @@ class SegmentWriter:
             The old rows of one kind.
         entries : Sequence of SegmentEntry
             What is still live of them, in the same order; empty segments are left out already.
+        names : iterable of str
+            The descriptors to take over.
         """
         if not entries:
             return []
-        waiting = self._waiting[entries[0].kind]
-        chosen = plan_absorb([(each.live, each.rows) for each in entries], len(waiting))
+        kind = entries[0].kind
+        self._gather(kind)
+        waiting = sum(len(table) for table in self._tables[kind])
+        chosen = plan_absorb([(each.live, each.rows) for each in entries], waiting)
         taken = []
         for at in chosen:
-            place = rowset.place(entries[at].sha256)
-            path = rowset.segments[place].path
-            if files.sha256_of(path) != entries[at].sha256:  # never launder damage into a new file
-                message = f"{path}: its sha256 is not what the manifest says. "
+            segment = rowset.segments[rowset.place(entries[at].sha256)]
+            if files.sha256_of(segment.path) != entries[at].sha256:  # never launder damage
+                message = f"{segment.path}: its sha256 is not what the manifest says. "
                 message += 'Run "annidx build --rebuild" to extract everything anew.'
                 raise IndexDamaged(message)
             live = np.ones(entries[at].rows, np.bool_)
             for start, count in entries[at].removed:
                 live[start : start + count] = False
-            taken += list(rowset.segments[place].records(np.flatnonzero(live)))
-        waiting[:0] = taken
+            taken.append(segment.table(np.flatnonzero(live), names))
+        self._tables[kind][:0] = taken
         return [entry for at, entry in enumerate(entries) if at not in chosen]
 
     def flush(self) -> None:
         """Write what is waiting."""
-        for kind in self._waiting:
-            while self._waiting[kind]:
+        for kind in self._tables:
+            self._gather(kind)
+            while self._tables[kind]:
                 self._write(kind)
 
+    @property
+    def has_rows(self) -> bool:
+        """True when any row was taken."""
+        return bool(self.entries) or any(self._records.values()) or any(self._tables.values())
+
+    def checkpoint(self) -> None:
+        """Bring all rows into the journal."""
+        for kind in self._tables:
+            self._gather(kind)
+
+    def _new_id(self) -> int:
+        self.next_image_id += 1
+        return self.next_image_id - 1
+
+    def _gather(self, kind: Kind) -> None:
+        """Turn the records that are waiting into a table: smaller, and in the journal."""
+        records, self._records[kind] = self._records[kind], []
+        if records:
+            self.take(table_of(records, kind), kind)
+
     def _write(self, kind: Kind) -> None:
-        records = self._waiting[kind][:ROWS]
-        self._waiting[kind] = self._waiting[kind][ROWS:]
-        self.entries.append(snapshot.add_segment(self.index, records, kind))
+        table = pa.concat_tables(self._tables[kind])
+        rest = table.slice(ROWS)
+        self._tables[kind] = [rest] if len(rest) else []
+        self.entries.append(snapshot.add_table(self.index, table.slice(0, ROWS), kind))
 
 
 def plan_absorb(sizes: Sequence[tuple[int, int]], new_rows: int) -> list[int]:

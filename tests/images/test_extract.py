@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from annidx.descriptors import DESCRIPTORS
+from annidx.descriptors import DEFAULT_DESCRIPTORS, descriptor
 from annidx.errors import PictureUnreadable
-from annidx.images import content, decode, extract
-from annidx.images.extract import Task, Unchanged, Vanished, batches, query_record
+from annidx.images import content, decode, extract, raw
+from annidx.images.extract import (
+    Extractor,
+    Outcome,
+    Task,
+    Unchanged,
+    Vanished,
+    batches,
+    budget,
+    query_record,
+)
 from annidx.images.scan import Walk
 from annidx.images.signature import pack, signature
 from annidx.images.thumb import thumb
-from annidx.model import READABLE, STATUSES, File, Record
-from annidx.workers import Lost, map_items
+from annidx.model import IGNORED, READABLE, STATUSES, File, Record
+from annidx.workers import Again, Lost, map_items
+from tests.images import raws
 from tests.images.pictures import encoded, orientation_tag, photo, png_header
 
 pytestmark = pytest.mark.timeout(60)  # what goes wrong here may well block
@@ -30,17 +43,22 @@ pytestmark = pytest.mark.timeout(60)  # what goes wrong here may well block
 
 def task(folder: Path, name: str, *, known_content: bytes = b"") -> Task:
     """Return the task for a file of which the walk knew nothing but its name."""
-    return Task(File(3, os.fsencode(name), 0, 0, 0, 0), bytes(folder), known_content)
+    contents = (b"\1" * 32, known_content) if known_content else ()
+    return Task(File(3, os.fsencode(name), 0, 0, 0, 0), bytes(folder), contents)
+
+
+def extract_one(task: Task, **options: Any) -> Outcome | Again[Task]:
+    return Extractor(**options)(task)
 
 
 def extracted(folder: Path, name: str, data: bytes | None = None) -> Record:
     """Extract a file and return its record."""
     if data is not None:
         (folder / name).write_bytes(data)
-    outcome = extract.extract(task(folder, name))
+    outcome = extract_one(task(folder, name))
     assert isinstance(outcome, Record)
     assert outcome.status in STATUSES
-    assert set(outcome.descriptors) == (set(DESCRIPTORS) if outcome.status in READABLE else set())
+    assert set(outcome.descriptors) == (set(DEFAULT_DESCRIPTORS) if outcome.status in READABLE else set())
     return outcome
 
 
@@ -69,7 +87,7 @@ def test_a_good_picture(tmp_path: Path) -> None:
         "signature": pack(signature(picture.gray())).tobytes(),
     }
     for name, value in record.descriptors.items():
-        assert len(value) == DESCRIPTORS[name].width
+        assert len(value) == descriptor(name).width
 
 
 def test_the_facts_are_those_of_the_file_that_was_read(tmp_path: Path) -> None:
@@ -99,8 +117,10 @@ def test_a_truncated_picture_is_described(tmp_path: Path) -> None:
         ("a.png", png_header(50_000, 50_000), "too-large", True),
         ("a.txt", b"hello", "not-a-picture", False),
         ("a", b"", "not-a-picture", False),
-        ("a.mp4", b"\0\0\0\x18ftypisom", "not-a-picture", False),
-        ("a.raf", b"FUJIFILMCCD-RAW 0201", "raw-unsupported", True),
+        ("a.mp4", b"\0\0\0\x18ftypisom", "video", False),
+        ("a.jpg", b"\0\0\0\x18ftypisom", "video", False),
+        ("a.MOV", b"whatever", "video", False),
+        ("a.raf", b"FUJIFILMCCD-RAW 0201", "unreadable", True),
     ],
 )
 def test_files_that_cannot_be_read(
@@ -108,7 +128,7 @@ def test_files_that_cannot_be_read(
 ) -> None:
     record = extracted(tmp_path, name, data)
     assert record.status == status
-    assert bool(record.error) is (status != "not-a-picture")
+    assert bool(record.error) is (status not in IGNORED)
     assert record.content_hash == (content.content_hash(data) if hashed else bytes(32))
     assert record.pixel_hash == bytes(32)
     assert (record.format, record.width, record.height) == ("", 0, 0)
@@ -122,7 +142,8 @@ def test_a_file_that_is_no_picture_is_not_read_whole(
         pytest.fail("it was hashed")
 
     monkeypatch.setattr(content, "content_hash", refuse)
-    assert extracted(tmp_path, "a.mp4", b"\0" * 10**6).status == "not-a-picture"
+    assert extracted(tmp_path, "a.dat", b"\0" * 10**6).status == "not-a-picture"
+    assert extracted(tmp_path, "a.mp4", b"\0" * 10**6).status == "video"
 
 
 def test_a_file_without_permission_is_denied(
@@ -159,10 +180,12 @@ def test_a_file_beyond_the_limit_is_not_read(
     assert extracted(tmp_path, "a.jpg", data).status == "ok"
     monkeypatch.setattr(extract, "MAX_BYTES", len(data) - 1)
     record = extracted(tmp_path, "a.jpg", data)
-    assert (record.status, record.error) == ("too-large", f"{len(data):,} bytes")
+    assert record.status == "too-large"
+    assert record.error.endswith("raise it with --memory")
+    assert record.content_hash == bytes(32)
 
 
-@pytest.mark.parametrize("where", ["_load", "Picture.rgb"])
+@pytest.mark.parametrize("where", ["Header.decode", "Picture.rgb"])
 def test_a_picture_that_takes_too_much_memory_is_too_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -189,7 +212,7 @@ def test_a_file_that_is_gone_has_vanished(tmp_path: Path) -> None:
     for name in ("gone.jpg", "gone/a.jpg", "file/a.jpg"):
         (tmp_path / "file").touch()
         gone = task(tmp_path, name)
-        assert extract.extract(gone) == Vanished(gone.file)
+        assert extract_one(gone) == Vanished(gone.file)
 
 
 @pytest.mark.timeout(20)
@@ -213,7 +236,7 @@ def test_what_took_the_place_of_a_file_is_left_alone(
         path = Path("/dev/null")
     before = open_descriptors()
     taken = task(tmp_path, str(path))
-    assert extract.extract(taken) == Vanished(taken.file)
+    assert extract_one(taken) == Vanished(taken.file)
     assert open_descriptors() == before
 
 
@@ -227,9 +250,9 @@ def test_known_content_is_not_decoded(tmp_path: Path, monkeypatch: pytest.Monkey
     def refuse(*_: object) -> NoReturn:
         pytest.fail("it was decoded")
 
-    monkeypatch.setattr(decode, "decode", refuse)
+    monkeypatch.setattr(decode, "look", refuse)
     known = task(tmp_path, "a.jpg", known_content=content.content_hash(data))
-    outcome = extract.extract(known)
+    outcome = extract_one(known)
     assert isinstance(outcome, Unchanged)
     assert (outcome.file.size, outcome.file.path) == (len(data), b"a.jpg")
     assert outcome.file.mtime_ns == (tmp_path / "a.jpg").stat().st_mtime_ns
@@ -239,9 +262,97 @@ def test_known_content_is_not_decoded(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_other_content_is_decoded(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(photo(60, 45), "JPEG"))
     changed = task(tmp_path, "a.jpg", known_content=content.content_hash(b"what it was"))
-    outcome = extract.extract(changed)
+    outcome = extract_one(changed)
     assert isinstance(outcome, Record)
     assert outcome.status == "ok"
+
+
+# Large pictures
+
+
+def test_a_large_picture_wants_to_be_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(photo(2000, 1500), "PNG"))
+    (tmp_path / "b.jpg").write_bytes(encoded(photo(60, 45), "JPEG"))
+    limit = 30_000_000
+    again = extract_one(task(tmp_path, "a.png"), ordinary_bytes=limit)
+    assert isinstance(again, Again)
+    assert (again.item.alone, again.item.megapixels) == (True, 3.0)
+    alone = extract_one(again.item, ordinary_bytes=limit)
+    assert isinstance(alone, Record)
+    assert (alone.status, alone.width) == ("ok", 2000)
+    assert isinstance(extract_one(task(tmp_path, "b.jpg"), ordinary_bytes=limit), Record)
+
+
+def test_a_large_file_is_not_even_read_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "a.tif").open("wb") as handle:
+        handle.write(b"II*\0")
+        handle.truncate(3_000_000_000)  # sparse
+
+    def refuse(*_: object) -> NoReturn:
+        pytest.fail("it was hashed")
+
+    monkeypatch.setattr(content, "content_hash", refuse)
+    options = {"ordinary_bytes": 100_000_000}
+    limits = decode.Limits(memory=4_000_000_000)
+    too_large = extract_one(task(tmp_path, "a.tif"), **options)
+    assert isinstance(too_large, Record)
+    assert too_large.status == "too-large"
+    monkeypatch.setattr(extract, "MAX_BYTES", 10**10)
+    again = extract_one(task(tmp_path, "a.tif"), limits=limits, **options)
+    assert isinstance(again, Again)
+
+
+def test_a_picture_beyond_the_memory_names_the_option(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(photo(2000, 1500), "PNG"))
+    record = extract_one(task(tmp_path, "a.png"), limits=decode.Limits(memory=25_000_000))
+    assert isinstance(record, Record)
+    assert record.status == "too-large"
+    assert "the limit is 25 MB: raise it with --memory" in record.error
+    record = extract_one(task(tmp_path, "a.png"), limits=decode.Limits(pixels=2_999_999))
+    assert isinstance(record, Record)
+    assert "raise it with --max-megapixels" in record.error
+
+
+@pytest.mark.parametrize("memory", [50_000_000, 700_000_000, 4_000_000_000])
+@pytest.mark.parametrize("workers", [1, 2, 3, 16])
+def test_memory_is_divided(memory: int, workers: int) -> None:
+    large, ordinary = budget(memory, workers)
+    assert large + (workers - 1) * ordinary <= memory
+    assert large >= memory // 2
+    assert ordinary > 0
+
+
+def test_where_inodes_mean_nothing(tmp_path: Path) -> None:
+    data = encoded(photo(60, 45), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(data)
+    found = extract_one(replace(task(tmp_path, "a.jpg"), keeps_inodes=False))
+    assert isinstance(found, Record)
+    assert (found.file.device, found.file.inode, found.file.size) == (0, 0, len(data))
+
+
+@pytest.mark.skipif(not raw.available(), reason="needs the extra raw")
+def test_a_raw_file_is_described_from_its_preview(tmp_path: Path) -> None:
+    """The sensor's size, the preview's pixels, turned once."""
+    upright = photo(1000, 1500)
+    lying = upright.transpose(Image.Transpose.ROTATE_90).resize((1200, 800))
+    data = raws.raw_file(upright, orientation=6, preview=encoded(lying, "JPEG"))
+    record = extracted(tmp_path, "a.dng", data)
+    assert (record.status, record.format, record.orientation) == ("ok", "DNG", 6)
+    assert (record.width, record.height) == (1500, 1000)
+    assert apart(record, extracted(tmp_path, "a.png", encoded(upright, "PNG"))) < 60
+
+
+def test_a_raw_file_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    record = extracted(tmp_path, "a.raf", b"FUJIFILMCCD-RAW 0201")
+    assert (record.status, record.error) == ("raw-unsupported", raw.NO_RAWPY)
+
+
+def apart(one: Record, other: Record) -> float:
+    a, b = (np.frombuffer(each.descriptors["thumb"], np.uint8).astype(int) for each in (one, other))
+    return float(np.linalg.norm(a - b))
 
 
 # Batches
@@ -344,7 +455,7 @@ def test_bytes_and_arrays_are_described_like_files(tmp_path: Path) -> None:
 
 def run(tasks: Sequence[Task]) -> Iterator[Any]:
     return map_items(
-        extract.extract, batches(tasks), workers=2, timeout_s=30.0, on_lost=lambda each, lost: lost
+        Extractor(), batches(tasks), workers=2, timeout_s=30.0, on_lost=lambda each, lost: lost
     )
 
 
@@ -355,7 +466,7 @@ def test_shipped_pictures_come_out_of_workers_as_they_do_here() -> None:
     assert [each.file.path for each in found] == [each.file.path for each in tasks]
     counts = Counter(each.status for each in found)
     assert counts == {"ok": 63, "unreadable": 2, "not-a-picture": 1}
-    here = extract.extract(tasks[5])
+    here = extract_one(tasks[5])
     assert isinstance(here, Record)
     assert here.descriptors == found[5].descriptors
 
@@ -376,7 +487,7 @@ def test_the_torture_collection(shared: Path) -> None:
         assert outcome.file.path == each.file.path
         assert outcome.status in STATUSES
         assert set(outcome.descriptors) == (
-            set(DESCRIPTORS) if outcome.status in READABLE else set()
+            set(DEFAULT_DESCRIPTORS) if outcome.status in READABLE else set()
         )
         assert len(outcome.error.splitlines()) <= 1
         counts[outcome.status] += 1

@@ -6,6 +6,8 @@ import contextlib
 import os
 import random
 import socket
+import stat
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from annidx.images import mounts
 from annidx.images.scan import Walk, is_inside, merge_nested
 
 
@@ -108,6 +111,74 @@ def test_a_file_carries_the_facts_of_its_directory_entry(tmp_path: Path) -> None
     assert (file.root_id, file.path, file.size) == (5, b"folder/a.jpg", len(bytes(path)))
     assert file.mtime_ns == facts.st_mtime_ns == 1_234_567_890_123_456_789
     assert (file.device, file.inode) == (facts.st_dev, facts.st_ino)
+
+
+def test_a_picture_carries_its_companions(tmp_path: Path) -> None:
+    names = ["a.jpg", "a.NEF", "a.xmp", "b/a.mov", "b/a.xmp", "b/c.heic", "b/c.mov", "b/c.jpg.xmp"]
+    walk = Walk([(1, make(tmp_path, *names, "d.jpg", ".d.xmp", "e.jpg", "e.xmp/f"))])
+    found = {file.path: file.companions for file in walk.files()}
+    assert {path: names for path, names in found.items() if names} == {
+        b"a.NEF": (b"a.jpg", b"a.xmp"),
+        b"a.jpg": (b"a.NEF", b"a.xmp"),
+        b"b/c.heic": (b"c.mov",),
+    }
+    assert len(found) == len(names) + 3  # companions are files like others
+
+
+def test_an_excluded_companion_is_still_one(tmp_path: Path) -> None:
+    walk = Walk([(1, make(tmp_path, "a.heic", "a.mov"))], exclude=[b"*.mov"])
+    assert [(file.path, file.companions) for file in walk.files()] == [(b"a.heic", (b"a.mov",))]
+
+
+def mounted_as(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a folder's file system pass for one of another type."""
+    device = folder.stat().st_dev
+    table = folder / ".mountinfo"
+    numbers = f"{os.major(device)}:{os.minor(device)}"
+    table.write_text(f"30 27 {numbers} / {folder} rw - {kind} source rw\n")
+    monkeypatch.setattr(mounts, "_MOUNTINFO", table)
+
+
+def test_inodes_that_do_not_last_are_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make(tmp_path, "a.jpg", "b/c.jpg", "d.jpg")
+    (tmp_path / "b" / "link.jpg").hardlink_to(tmp_path / "a.jpg")
+    mounted_as("fuse.sshfs", tmp_path, monkeypatch)
+    walk = Walk([(1, root)])
+    found = [(file.path, file.device, file.inode) for file in walk.files()]
+    names = [b"a.jpg", b"b/c.jpg", b"b/link.jpg", b"d.jpg"]
+    assert found == [(name, 0, 0) for name in names]
+    assert walk.left_out == {"hidden": 1}
+    mounted_as("nfs4", tmp_path, monkeypatch)
+    walk = Walk([(1, root)])
+    assert all(file.device and file.inode for file in walk.files())
+    assert walk.left_out == {"hidden": 1, "hard link": 1}
+
+
+def test_a_folder_with_a_made_up_inode_is_no_other_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make(tmp_path, "a/1.jpg", "b/2.jpg")
+    mounted_as("cifs", tmp_path, monkeypatch)
+    first, real = os.lstat(tmp_path / "a"), os.lstat
+    as_first = {bytes(tmp_path / "b"): first}
+    monkeypatch.setattr(os, "lstat", lambda path: as_first.get(path) or real(path))
+    assert paths(Walk([(1, root)])) == [b"a/1.jpg", b"b/2.jpg"]
+
+
+def test_only_the_names_of_a_folder_are_held(tmp_path: Path) -> None:
+    number = 4000
+    for at in range(number):
+        (tmp_path / f"IMG_{at:08d}.jpg").touch()
+    files = Walk([(1, bytes(tmp_path))]).files()
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in files) == number
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 120 * number  # 60 measured; with directory entries and facts 700
 
 
 def test_no_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +286,24 @@ def test_fifos_and_sockets_are_left_alone(tmp_path: Path, monkeypatch: pytest.Mo
     assert walk.left_out == {"special": 2}
 
 
+@pytest.mark.timeout(10)
+def test_devices_are_left_alone(tmp_path: Path) -> None:
+    root = make(tmp_path, "a.jpg")
+    try:
+        os.mknod(tmp_path / "b.jpg", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only the superuser makes devices")
+    walk = Walk([(1, root)])
+    assert paths(walk) == [b"a.jpg"]
+    assert walk.left_out == {"special": 1}
+
+
+def test_marks_for_other_programs_change_nothing(tmp_path: Path) -> None:
+    walk = Walk([(1, make(tmp_path, "a/.nomedia", "a/b.jpg", "Thumbs/c.jpg", "Thumbs.db"))])
+    assert paths(walk) == [b"Thumbs.db", b"Thumbs/c.jpg", b"a/b.jpg"]
+    assert walk.left_out == {"hidden": 1}
+
+
 def test_of_hard_links_the_first_one_counts(tmp_path: Path) -> None:
     first, second = make(tmp_path / "1", "b.jpg"), make(tmp_path / "2", "d.jpg")
     for link in ("1/a.jpg", "1/c/e.jpg", "2/b.jpg"):
@@ -276,6 +365,58 @@ def test_what_vanishes_during_the_walk_is_counted(tmp_path: Path) -> None:
     assert walk.left_out == {"vanished": 1}
 
 
+@pytest.mark.parametrize("instead", ["nothing", "file", "link", "loop"])
+def test_a_folder_that_is_gone_when_it_is_entered_is_reported(tmp_path: Path, instead: str) -> None:
+    root = make(tmp_path / "root", "a.jpg", "b/c.jpg", "d.jpg")
+    elsewhere = tmp_path / "elsewhere"
+    make(elsewhere, "e.jpg")
+    walk = Walk([(1, root)])
+    files = walk.files()
+    assert next(files).path == b"a.jpg"
+    folder = tmp_path / "root" / "b"
+    (folder / "c.jpg").unlink()
+    folder.rmdir()
+    if instead == "file":
+        folder.touch()
+    elif instead != "nothing":
+        folder.symlink_to(elsewhere if instead == "link" else folder)
+    assert [file.path for file in files] == [b"d.jpg"]
+    # Nothing is known of what it held: its pictures are kept until the next walk.
+    assert walk.left_out == {"unreadable folder": 1}
+    assert walk.unlisted == [bytes(folder)]
+
+
+def test_a_folder_in_the_place_of_a_file_has_to_wait(tmp_path: Path) -> None:
+    walk = Walk([(1, make(tmp_path, "a.jpg", "b.jpg", "c.jpg"))])
+    files = walk.files()
+    next(files)
+    (tmp_path / "b.jpg").unlink()
+    make(tmp_path, "b.jpg/d.jpg")
+    assert [file.path for file in files] == [b"c.jpg"]
+    assert walk.left_out == {"vanished": 1}
+
+
+def test_files_that_cannot_be_examined_have_not_vanished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of mode 0444 can be listed, and nothing in it can be looked at."""
+    root = make(tmp_path, "a.jpg", "b/1.jpg", "b/2.jpg", "c.jpg")
+    locked, real = tmp_path / "b", os.lstat
+
+    def guarded(path: bytes) -> os.stat_result:
+        if path.startswith(bytes(locked) + b"/"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "lstat", guarded)
+    walk = Walk([(1, root)])
+    assert paths(walk) == [b"a.jpg", b"c.jpg"]
+    assert walk.left_out == {"unreadable folder": 1}
+    assert walk.unlisted == [bytes(locked)]
+    (problem,) = walk.problems
+    assert problem.endswith("folder has files that cannot be examined: Permission denied")
+
+
 def test_a_folder_reached_twice_is_walked_once(tmp_path: Path) -> None:
     root = make(tmp_path / "root", "a.jpg", "inner/b.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "root")
@@ -292,6 +433,11 @@ def test_names_are_bytes(tmp_path: Path) -> None:
     names = [b"caf\xe9.jpg", b"line\nbreak.jpg", b"line\n/b.jpg", b"\xff\xfe/\x80.jpg", b" ", b"\\"]
     walk = Walk([(1, make(tmp_path, *names))], exclude=[b"\x80*"])
     assert paths(walk) == sorted({*names} - {b"\xff\xfe/\x80.jpg"})
+
+
+def test_names_may_be_as_long_as_the_system_takes(tmp_path: Path) -> None:
+    names = [b"n" * 251 + b".jpg", b"d" * 255 + b"/" + b"\xff\n" * 125 + b".jpg"]
+    assert paths(Walk([(1, make(tmp_path, *names))])) == sorted(names)
 
 
 def test_folders_may_nest_deeper_than_python_recurses(tmp_path: Path) -> None:

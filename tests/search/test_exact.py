@@ -6,15 +6,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from annidx.descriptors import SIGNATURE, THUMB, Descriptor
+from annidx.descriptors import THUMB, Descriptor
 from annidx.search import exact
 from annidx.search import vectors as blocked
 from annidx.search.exact import Hits
 from annidx.search.vectors import Rows, Vectors, distances
-from tests.making import copies, mixture, spread, thumbs, vectors
+from tests.making import thumbs, vectors
+from tests.search.spreads import METRICS, copies, mixture, spread
 
 each_metric = pytest.mark.parametrize(
-    ("metric", "cutoff"), [(THUMB, 300.0), (SIGNATURE, 0.3)], ids=["thumb", "signature"]
+    ("metric", "cutoff"),
+    [(metric, metric.cutoff) for metric in METRICS],
+    ids=[metric.name for metric in METRICS],
 )
 
 

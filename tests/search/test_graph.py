@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from annidx.descriptors import SIGNATURE, THUMB
+from annidx.descriptors import SIGNATURE, THUMB, Descriptor
 from annidx.errors import IndexDamaged
 from annidx.search import graph as module
 from annidx.search.graph import Graph, build, load, unique_vectors
 from annidx.search.vectors import Vectors
-from tests.making import mixture, spread, thumbs, vectors
+from tests.making import thumbs, vectors
+from tests.search.spreads import METRICS, mixture, name_of, spread
 
 COUNT = 400
 
@@ -60,6 +61,20 @@ def test_every_row_finds_itself_first(archive: Vectors, graph: Graph) -> None:
         assert squared[0] == pytest.approx(0, abs=1)
         assert (np.diff(squared) >= 0).all()
         assert len(nodes) == 5
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=name_of)
+def test_a_graph_of_any_metric(metric: Descriptor, tmp_path: Path) -> None:
+    """Also of one whose vectors have no more values than the graph's space has dimensions."""
+    archive = vectors(metric, mixture(metric, 200, 3), cuts=[70])
+    built, share = build(archive, np.arange(200), threads=2)
+    assert share == 1.0
+    assert built.projection.dimension == 64 <= metric.dimension
+    built.save(tmp_path / "g.hnsw")
+    again = load(tmp_path / "g.hnsw", built.sidecar({}), "g.json")
+    for row in range(200):
+        nodes, _ = again.nearest(points(archive, again, [row])[0], 5)
+        assert row in again.rows_of(nodes[:1])
 
 
 def test_neighbouring_pictures_are_not_inserted_side_by_side(graph: Graph) -> None:

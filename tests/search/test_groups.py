@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annidx.descriptors import SIGNATURE, THUMB, Descriptor
+from annidx.descriptors import THUMB, Descriptor
 from annidx.search.groups import connected, diameter
 from annidx.search.selfjoin import RowPairs
 from annidx.search.vectors import distances
-from tests.making import mixture, spread, vectors
+from tests.making import vectors
+from tests.search.spreads import METRICS, mixture, name_of, spread
 
 Edge = tuple[int, int, float]
 
@@ -92,7 +93,7 @@ def test_groups_come_by_their_first_row() -> None:
     assert found(edges) == [([1, 40], 1.0), ([2, 30, 31], 5.0), ([7, 9], 0.0)]
 
 
-@pytest.mark.parametrize("metric", [THUMB, SIGNATURE], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", METRICS, ids=name_of)
 def test_diameter(metric: Descriptor) -> None:
     stored = mixture(metric, 60, 1)
     archive = vectors(metric, stored, cuts=[11])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from annidx.descriptors import SIGNATURE, THUMB, Descriptor
+from annidx.descriptors import GRAY8, GRAY20, SIGNATURE, THUMB, Descriptor
 from annidx.search.planner import plan
 
 
@@ -20,6 +20,9 @@ from annidx.search.planner import plan
         (THUMB, {"graph": True, "exact": True}, "exact", "exact was asked for"),
         (THUMB, {"graph": True, "request": "whole set"}, "exact", "the whole set is joined"),
         (SIGNATURE, {"graph": False, "request": "whole set"}, "exact", "the whole set is joined"),
+        (GRAY8, {"graph": False}, "exact", "no usable graph for gray8"),
+        (GRAY8, {"graph": True}, "graph", "a graph for gray8 is there"),
+        (GRAY20, {"graph": False, "request": "whole set"}, "exact", "the whole set is joined"),
     ],
 )
 def test_the_engine(metric: Descriptor, options: dict[str, Any], engine: str, reason: str) -> None:

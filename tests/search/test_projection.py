@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annidx.descriptors import DESCRIPTORS, THUMB, Descriptor
+from annidx.descriptors import THUMB, Descriptor
 from annidx.search import projection as projections
 from annidx.search.projection import fit, project
-from tests.making import spread, thumbs, vectors
+from tests.making import thumbs, vectors
+from tests.search.spreads import METRICS, name_of, spread
 
-each_metric = pytest.mark.parametrize("metric", DESCRIPTORS.values(), ids=list(DESCRIPTORS))
+each_metric = pytest.mark.parametrize("metric", METRICS, ids=name_of)
 
 
 @each_metric

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from annidx.descriptors import THUMB
+from annidx.descriptors import THUMB, Descriptor
 from annidx.search import exact
 from annidx.search import graph as graphs
 from annidx.search.exact import Hits
@@ -17,6 +17,7 @@ from annidx.search.graph import Graph
 from annidx.search.query import FETCHES, GraphAnswer, graph_search, rows_beyond
 from annidx.search.vectors import Rows, Stored, Vectors
 from tests.making import copies, thumbs, vectors
+from tests.search.spreads import METRICS, mixture, name_of, spread
 
 CUTOFF = 300.0
 NONE = np.zeros(0, np.intp)
@@ -71,6 +72,19 @@ def test_recall(archive: Archive, k: int | None) -> None:
     assert recall(answer.hits, truth) >= 0.999
     same = [got.complete == want.complete for got, want in zip(answer.hits, truth, strict=True)]
     assert np.mean(same) >= 0.999
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=name_of)
+@pytest.mark.parametrize("k", [None, 3])
+def test_recall_of_any_metric(metric: Descriptor, k: int | None) -> None:
+    stored = mixture(metric, 500, 4)
+    some = vectors(metric, stored, cuts=[100, 350])
+    graph, _ = graphs.build(some, np.arange(350), threads=2)
+    queries = np.concatenate([stored[::9], spread(metric, 5, 77)])
+    for cutoff in (0.0, metric.cutoff, 2 * metric.cutoff):
+        truth = exact.search(some, queries, cutoff=cutoff, k=k)
+        answer = graph_search(some, graph, rows_beyond(350, some), queries, cutoff=cutoff, k=k)
+        assert recall(answer.hits, truth) >= 0.999
 
 
 def test_strangers_find_nothing(archive: Archive) -> None:

@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from annidx.descriptors import THUMB
+from annidx.descriptors import THUMB, Descriptor
 from annidx.search import graph as graphs
 from annidx.search import recall
 from annidx.search.graph import Graph
 from annidx.search.recall import Certificate, certify, wilson
 from annidx.search.vectors import Rows, Vectors
-from tests.making import copies, thumbs, vectors
+from tests.making import thumbs, vectors
+from tests.search.spreads import METRICS, copies, name_of, spread
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,15 @@ def test_a_good_graph(archive: Vectors, graph: Graph) -> None:
     assert found.recall == 1.0
     assert (found.low, found.high) == pytest.approx((0.9936, 1.0), abs=1e-4)
     assert not found.missed
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=name_of)
+def test_any_metric(metric: Descriptor) -> None:
+    stored = spread(metric, 60, 1)
+    archive = vectors(metric, np.concatenate([stored, copies(metric, stored, 2)]))
+    found = certify(archive, graphs.build(archive, np.arange(120), threads=1)[0], metric.cutoff)
+    assert found.pairs == found.found >= 110  # a few copies of signatures are equal
+    assert found.recall == 1.0
 
 
 def test_a_crippled_graph(archive: Vectors, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,18 @@ from annidx.descriptors import SIGNATURE, THUMB, Descriptor
 from annidx.search import selfjoin
 from annidx.search.selfjoin import RowPairs, by_row, estimate_pairs, exhaustive_pairs, pairs
 from annidx.search.vectors import Vectors, distances
-from tests.making import mixture, signatures, spread, thumbs, vectors
+from tests.making import signatures, thumbs, vectors
+from tests.search.spreads import METRICS, mixture, name_of, spread
 
 Triple = tuple[int, int, float]
 
 each_metric = pytest.mark.parametrize(
-    ("metric", "cutoff"), [(THUMB, 300.0), (SIGNATURE, 0.3)], ids=["thumb", "signature"]
+    ("metric", "cutoff"),
+    [(metric, metric.cutoff) for metric in METRICS],
+    ids=[metric.name for metric in METRICS],
+)
+each_euclidean = pytest.mark.parametrize(
+    "metric", [metric for metric in METRICS if metric.distance == "euclidean"], ids=name_of
 )
 
 
@@ -51,13 +57,14 @@ def test_both_joins_against_brute_force(metric: Descriptor, cutoff: float) -> No
     assert triples(pairs(archive, cutoff)) == expected
 
 
+@each_euclidean
 @pytest.mark.parametrize("count", [50, 700])
 def test_the_projection_of_larger_sets_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch, count: int
+    monkeypatch: pytest.MonkeyPatch, metric: Descriptor, count: int
 ) -> None:
     monkeypatch.setattr(selfjoin, "FEW", 0)
-    archive = vectors(THUMB, mixture(THUMB, count, 2))
-    limits = 0.0, 300.0, 1500.0
+    archive = vectors(metric, mixture(metric, count, 2))
+    limits = 0.0, metric.cutoff, 5 * metric.cutoff
     for limit in limits if count == 50 else limits[1:2]:
         assert triples(pairs(archive, limit)) == triples(exhaustive_pairs(archive, limit))
 
@@ -132,17 +139,20 @@ def test_clusters_that_just_see_each_other(monkeypatch: pytest.MonkeyPatch, few:
     assert len(found) == 3 * (20 * 19 // 2) + 20 * 20  # 8 levels are 277 away, 9 are 312
 
 
+@each_euclidean
 @pytest.mark.parametrize("few", [0, 4096])
-def test_the_darkest_and_the_brightest(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+def test_the_darkest_and_the_brightest(
+    monkeypatch: pytest.MonkeyPatch, metric: Descriptor, few: int
+) -> None:
     """Where float32 has the fewest digits left: squared lengths of 2e7, distances of 0 and 1."""
     monkeypatch.setattr(selfjoin, "FEW", few)
-    stored = np.repeat(np.array([[0], [255], [0], [255], [128]], np.uint8), 1200, axis=1)
+    stored = np.repeat(np.array([[0], [255], [0], [255], [128]], np.uint8), metric.dimension, 1)
     stored = np.repeat(stored, 8, axis=0)
     for at in range(0, len(stored), 8):
         for step in range(1, 8, 2):  # every second one differs in that many values, by one
             stored[at + step, :step] ^= 1
-    archive = vectors(THUMB, stored)
-    for limit in (0.0, 1.0, float(np.sqrt(5)), 4500.0, THUMB.largest):
+    archive = vectors(metric, stored)
+    for limit in (0.0, 1.0, float(np.sqrt(5)), 0.51 * metric.largest, metric.largest):
         assert triples(pairs(archive, limit)) == brute_force(archive, limit)
         assert triples(exhaustive_pairs(archive, limit)) == brute_force(archive, limit)
 

@@ -13,34 +13,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from annidx.descriptors import DESCRIPTORS, SIGNATURE, SIGNATURE_CODES, THUMB, Descriptor
+from annidx.descriptors import SIGNATURE, SIGNATURE_CODES, THUMB, Descriptor
 from annidx.images.signature import pack
 from annidx.search import projection as projections
 from annidx.search import vectors as module
 from annidx.search.projection import Projection
 from annidx.search.vectors import Stored, distances, embed, is_flat, reach, values
-from tests.making import copies, mixture, spread, thumbs, vectors
+from tests.making import thumbs, vectors
+from tests.search.spreads import METRICS, copies, mixture, name_of, spread
 
-METRICS = list(DESCRIPTORS.values())
-each_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda each: each.name)
+EUCLIDEAN = [metric for metric in METRICS if metric.distance == "euclidean"]
+each_metric = pytest.mark.parametrize("metric", METRICS, ids=name_of)
+each_euclidean = pytest.mark.parametrize("metric", EUCLIDEAN, ids=name_of)
 
 levels = arrays(np.int8, (2, 272), elements=st.integers(-2, 2))
 sparse = arrays(np.int8, (2, 272), elements=st.integers(-2, 2), fill=st.just(0))
-pixels = arrays(np.uint8, (2, 1200), elements=st.integers(0, 255))
-dark = arrays(np.uint8, (2, 1200), elements=st.sampled_from([0, 255]), fill=st.just(0))
 
 
 def literal(metric: Descriptor, one: list[int], other: list[int]) -> float:
     """Return the distance as the definition has it, in plain Python."""
     apart = math.sqrt(sum((x - y) ** 2 for x, y in zip(one, other, strict=True)))
-    if metric is THUMB:
+    if metric in EUCLIDEAN:
         return apart
     lengths = math.sqrt(sum(x * x for x in one)) + math.sqrt(sum(y * y for y in other))
     return apart / lengths if lengths else 0.0
 
 
 def literal_values(metric: Descriptor, stored: bytes) -> list[int]:
-    if metric is THUMB:
+    if metric in EUCLIDEAN:
         return list(stored)
     level_of = {code: level for level, code in SIGNATURE_CODES.items()}
     return [level_of[half] for byte in stored for half in (byte >> 4, byte & 15)]
@@ -78,9 +78,13 @@ def test_distances_are_those_of_plain_python(metric: Descriptor) -> None:
     ]
 
 
-def test_the_largest_distances() -> None:
-    black, white = np.zeros((1, 1200), np.uint8), np.full((1, 1200), 255, np.uint8)
-    assert distances(THUMB, black, white)[0] == pytest.approx(THUMB.largest, rel=1e-15)
+@each_euclidean
+def test_the_largest_distances_of_bytes(metric: Descriptor) -> None:
+    black = np.zeros((1, metric.width), np.uint8)
+    assert distances(metric, black, ~black)[0] == pytest.approx(metric.largest, rel=1e-15)
+
+
+def test_the_largest_distances_of_signatures() -> None:
     plus, minus = (pack(np.full((1, 272), level, np.int8)) for level in (2, -2))
     zero = np.zeros((1, 136), np.uint8)
     assert distances(SIGNATURE, plus, minus)[0] == SIGNATURE.largest
@@ -123,10 +127,16 @@ def test_no_signature_within_the_cutoff_is_out_of_reach(pair: npt.NDArray[np.int
     check_reach(SIGNATURE, pack(pair))
 
 
-@given(pixels | dark)
+@each_euclidean
+@given(st.data())
 @settings(max_examples=80, deadline=None, derandomize=True)
-def test_no_thumb_within_the_cutoff_is_out_of_reach(pair: Stored) -> None:
-    check_reach(THUMB, pair)
+def test_no_bytes_within_the_cutoff_are_out_of_reach(
+    metric: Descriptor, data: st.DataObject
+) -> None:
+    shape = 2, metric.dimension
+    pixels = arrays(np.uint8, shape, elements=st.integers(0, 255))
+    dark = arrays(np.uint8, shape, elements=st.sampled_from([0, 255]), fill=st.just(0))
+    check_reach(metric, data.draw(pixels | dark))
 
 
 @each_metric
@@ -146,7 +156,7 @@ def test_empty_signatures_are_within_reach() -> None:
 @each_metric
 def test_reach_is_not_much_wider_than_it_must_be(metric: Descriptor) -> None:
     """Or every search would look at everything."""
-    wide = {"thumb": 1.0, "signature": 2.0}[metric.name]
+    wide = 1.0 if metric in EUCLIDEAN else 2.0
     for share in (0.01, 0.1, 1.0):
         cutoff = share * metric.largest
         assert wide * cutoff <= reach(metric, cutoff) <= wide * cutoff * 1.02 + 0.01

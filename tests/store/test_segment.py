@@ -20,7 +20,7 @@ from annidx.errors import IndexDamaged, IndexTooNew
 from annidx.model import READABLE, STATUSES, File, Record
 from annidx.store import segment
 from annidx.store.manifest import FORMAT, Kind
-from annidx.store.segment import Segment, write_segment
+from annidx.store.segment import Segment, table_of, write_segment
 from tests.making import failure, record
 
 odd_texts = st.text(max_size=20)
@@ -63,7 +63,7 @@ others = st.builds(Record, status=st.sampled_from(sorted(set(STATUSES) - READABL
 
 def written(path: Path, records: Sequence[Record], kind: Kind = "pictures") -> Segment:
     path.unlink(missing_ok=True)
-    write_segment(path, records, kind)
+    write_segment(path, table_of(records, kind))
     return Segment(path, len(records))
 
 
@@ -127,7 +127,8 @@ def test_any_parquet_reader_reads_it(tmp_path: Path) -> None:
     assert table.column("inode").to_pylist() == [each.file.inode for each in records]
     assert table.column("thumb").to_pylist() == [each.descriptors["thumb"] for each in records]
     assert table.schema.field("signature").type == pa.binary(136)
-    assert json.loads(table.schema.metadata[b"descriptors"]) == {"thumb": 1, "signature": 1}
+    versions = {each.name: each.version for each in DESCRIPTORS.values()}
+    assert json.loads(table.schema.metadata[b"descriptors"]) == versions
     assert table.schema.metadata[b"annidx_format"] == str(FORMAT).encode()
     assert [field.name for field in table.schema if field.nullable] == []
 
@@ -136,13 +137,13 @@ def test_descriptors_are_not_blown_up(tmp_path: Path) -> None:
     rows = 2000
     written(tmp_path / "s.parquet", [record(number) for number in range(rows)])
     size = (tmp_path / "s.parquet").stat().st_size
-    assert size < rows * (1200 + 136 + 300)
+    assert size < rows * (sum(each.width for each in DESCRIPTORS.values()) + 300)
 
 
 def test_an_existing_file_is_not_written_over(tmp_path: Path) -> None:
     written(tmp_path / "s.parquet", [record(1)])
     with pytest.raises(FileExistsError):
-        write_segment(tmp_path / "s.parquet", [record(2)], "pictures")
+        write_segment(tmp_path / "s.parquet", table_of([record(2)], "pictures"))
 
 
 def test_damaged_segments(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_changed_byte_is_no_surprise(tmp_path: Path) -> None:
 def test_a_newer_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(segment, "FORMAT", 2)
-        write_segment(tmp_path / "s.parquet", [record(1)], "pictures")
+        write_segment(tmp_path / "s.parquet", table_of([record(1)], "pictures"))
     with pytest.raises(IndexTooNew, match=r"s\.parquet: .*format 2, .*up to 1"):
         Segment(tmp_path / "s.parquet", 1)
 
@@ -190,7 +191,7 @@ def test_a_newer_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_format_that_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(segment, "FORMAT", "one")
-        write_segment(tmp_path / "s.parquet", [record(1)], "pictures")
+        write_segment(tmp_path / "s.parquet", table_of([record(1)], "pictures"))
     with pytest.raises(IndexDamaged, match=r"s\.parquet"):
         Segment(tmp_path / "s.parquet", 1)
 

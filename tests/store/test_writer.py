@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annidx.descriptors import DESCRIPTORS
 from annidx.errors import IndexDamaged
 from annidx.model import Record
 from annidx.store import snapshot, writer
@@ -103,7 +104,7 @@ def test_absorbed_segments_come_first(index: Path, monkeypatch: pytest.MonkeyPat
     made = SegmentWriter(index, 100, NOW_NS)
     for number in (30, 31, 32):
         made.add(new(number))
-    kept = made.absorb(Snapshot(index, manifest).pictures, entries)
+    kept = made.absorb(Snapshot(index, manifest).pictures, entries, DESCRIPTORS)
     made.flush()
     assert kept == entries[:1]
     (records,) = stored(index, made.entries)
@@ -121,12 +122,12 @@ def test_damage_is_not_carried_over(index: Path) -> None:
     made.add(new(3))
     made.add(new(4))
     with pytest.raises(IndexDamaged, match=rf"{path}: its sha256 is not"):
-        made.absorb(Snapshot(index, Manifest(1, "", segments=(entry,))).pictures, [entry])
+        made.absorb(Snapshot(index, Manifest(1, "", segments=(entry,))).pictures, [entry], DESCRIPTORS)
 
 
 def test_absorb_nothing(index: Path) -> None:
     made = SegmentWriter(index, 1, NOW_NS)
-    assert made.absorb(Snapshot(index, Manifest(1, "")).pictures, []) == []
+    assert made.absorb(Snapshot(index, Manifest(1, "")).pictures, [], DESCRIPTORS) == []
 
 
 # --- the merge rule -----------------------------------------------------------------------------

@@ -1,0 +1,69 @@
+"""EXIF facts of a picture: orientation, time, camera. No Pillow; its images are only asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from annidx.images import jpeg
+
+_ORIENTATION, _MAKE, _MODEL, _DETAILS, _TAKEN = 0x0112, 0x010F, 0x0110, 0x8769, 0x9003
+_TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What EXIF says; orientation 1-8, texts empty when not there."""
+
+    orientation: int = 1
+    taken: str = ""
+    camera: str = ""
+
+
+def read(image: Any) -> Facts:
+    """Read the facts of a PIL image; EXIF is often broken and never worth a picture."""
+    ordinary = jpeg.exif(image.info.get("exif") or b"")
+    if ordinary is None:
+        return odd(image)
+    orientation, make, model, taken = ordinary
+    return Facts(_orientation(orientation), _iso_time(taken), _camera(make, model))
+
+
+def odd(image: Any) -> Facts:
+    """Read the facts by Pillow, which takes ten times the time and knows every oddity."""
+    facts = Facts()
+    try:
+        exif = image.getexif()
+        facts = replace(facts, orientation=_orientation(exif.get(_ORIENTATION, 1)))
+        make, model = (str(exif.get(tag, "")).strip("\0 ") for tag in (_MAKE, _MODEL))
+        facts = replace(facts, camera=_camera(make, model))
+        return replace(facts, taken=_iso_time(str(exif.get_ifd(_DETAILS).get(_TAKEN, ""))))
+    except Exception:  # one picture's metadata; Pillow raises SyntaxError, struct.error and more
+        return facts
+
+
+def _camera(make: str, model: str) -> str:
+    return (model if model.startswith(make) else f"{make} {model}").strip()[:80]
+
+
+def _orientation(value: Any) -> int:
+    """Return 1-8; some writers make it a float or a ratio, some leave nonsense."""
+    try:
+        number = 1.0 if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return 1
+    return int(number) if number in range(1, 9) else 1
+
+
+def _iso_time(text: str) -> str:
+    """Turn EXIF's '2019:07:14 18:30:05' into '2019-07-14T18:30:05'; anything else into ''."""
+    found = _TIME.match(text.strip("\0 "))
+    if found is None:
+        return ""
+    try:
+        year, month, day, hour, minute, second = map(int, found.groups())
+        return datetime(year, month, day, hour, minute, second).isoformat()
+    except ValueError:
+        return ""
