@@ -63,7 +63,7 @@ class Options:
     workers : int, optional
         Worker processes and graph threads; None: the processors of this machine.
     timeout_s : float
-        For one picture; large ones get more, see :func:`time_limit`.
+        For one picture; large ones get more, see :func:`annidx.images.extract.time_limit`.
     memory : int, optional
         Bytes that the pictures being decoded may take, all workers together; a picture that needs
         more is 'too-large'. None: 700 MB and 150 MB for each worker but one.
@@ -252,7 +252,7 @@ class _Build:
             Extractor(self.names, limits, ordinary),
             extract.batches(self._tasks()),
             workers=self.workers,
-            timeout_s=lambda task: time_limit(task, self.options.timeout_s),
+            timeout_s=lambda task: extract.time_limit(task, self.options.timeout_s),
             on_lost=_lost,
             preload=extract.PRELOAD,
             window=_WINDOW * (self.workers + 1),
@@ -418,7 +418,7 @@ class _Build:
             added=self.ledger.added + adopted,
             adopted=adopted,
             removed=self.known.removed_pictures(),
-            failed=failed_files(by_status),
+            failed=sum(n for each, n in by_status.items() if each not in READABLE | IGNORED),
             decoded=self.ledger.decoded,
             hashed=self.ledger.hashed,
             segments=len(manifest.segments),
@@ -428,17 +428,6 @@ class _Build:
             warnings=[*self.warnings, *self.walk.problems],
             seconds=seconds,
         )
-
-
-def time_limit(task: Task, seconds: float) -> float:
-    """Return what a worker may take for a file: the limit, and as much again for each 100 MB and
-    each 50 megapixels (of large ones, whose header is known before they are decoded)."""
-    return seconds * (1 + task.file.size / 100e6 + task.megapixels / 50)
-
-
-def failed_files(by_status: Mapping[str, int]) -> int:
-    """Count the files that are or claim to be pictures and could not be read."""
-    return sum(n for status, n in by_status.items() if status not in READABLE | IGNORED)
 
 
 def _descriptors(options: Options, was: Manifest) -> tuple[str, ...]:

@@ -285,6 +285,12 @@ def budget(memory: int, workers: int) -> tuple[int, int]:
     return memory - (workers - 1) * ordinary, ordinary
 
 
+def time_limit(task: Task, seconds: float) -> float:
+    """Return what a worker may take for a file: the limit, and as much again for each 100 MB and
+    each 50 megapixels (of large ones, whose header is known before they are decoded)."""
+    return seconds * (1 + task.file.size / 100e6 + task.megapixels / 50)
+
+
 def batches(
     tasks: Iterable[Task | None], *, files: int = 32, batch_bytes: int = 32_000_000
 ) -> Iterator[Sequence[Task]]:

@@ -242,10 +242,10 @@ def test_exif_is_what_pillow_says(shared: Path) -> None:
     for path in sorted((shared / "data").rglob("*.jpg")):
         try:
             with Image.open(path) as image:
-                block, found = image.info.get("exif", b""), facts.odd(image)
+                block, found, own = image.info.get("exif", b""), facts.odd(image), facts.read(image)
         except (OSError, SyntaxError, ValueError):
             continue
         if jpeg.exif(block) is not None:
-            assert facts.read(Image.open(path)) == found, path
+            assert own == found, path
             checked += 1
     assert checked >= 20
