@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from annidx.graphs import vectors_of
-from annidx.model import File, Group, Match, Pair, Record
+from annidx.model import Answer, File, Group, Match, Pair, Record
 from annidx.search import groups as grouping
 from annidx.search.exact import Hits
 from annidx.search.groups import RowGroup
@@ -21,10 +22,131 @@ from annidx.store.snapshot import Snapshot
 
 Flags = npt.NDArray[np.bool_]
 
-_FACTS = (
-    *("image_id", "width", "height", "size", "format"),
-    *("content_hash", "pixel_hash"),
-)
+_SHOWN = ("image_id", "width", "height", "size", "format")
+_NO_HASH = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer(Answer):
+    """What a search of the archive says about itself.
+
+    Attributes
+    ----------
+    companions_left_out : int
+        Pairs (of a query: pictures) that were near and left out since one is the companion of the
+        other.
+    """
+
+    companions_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is known of a query, as far as its matches depend on it.
+
+    Attributes
+    ----------
+    file : File or None
+        Where it lies (its path absolute and real), so that itself and its companions can be left
+        out; None when there is nothing to leave out.
+    content_hash, pixel_hash : bytes
+        Zeros when there are no bytes to compare.
+    is_flat : bool
+        True when it has next to no information.
+    """
+
+    file: File | None
+    content_hash: bytes
+    pixel_hash: bytes
+    is_flat: bool
+
+
+NOBODY = Asked(None, _NO_HASH, _NO_HASH, is_flat=False)
+"""A bare vector asks."""
+
+
+def asked(record: Record) -> Asked:
+    """Return what a query picture is asked with."""
+    flat = is_flat(np.frombuffer(record.descriptors["thumb"], np.uint8)[None])
+    file = record.file if record.file.path else None
+    return Asked(file, record.content_hash, record.pixel_hash, is_flat=bool(flat[0]))
+
+
+class Named:
+    """Rows with what answers say of them; each column is read once for all of them.
+
+    Row by row the same takes milliseconds each.
+
+    Parameters
+    ----------
+    opened : Snapshot
+    rows : (m,) intp
+        In any order, also repeatedly.
+
+    Attributes
+    ----------
+    rows : (n,) intp
+        Ascending, each once. A *place* is a number into them and into what follows.
+    paths : list of bytes
+        Absolute.
+    flat : (n,) bool
+    """
+
+    def __init__(self, opened: Snapshot, rows: Rows) -> None:
+        self._opened = opened
+        self.rows: Rows = np.unique(rows)
+        self.paths = opened.paths(self.rows)
+        self.flat = flat_rows(opened, self.rows)
+        self._shown = list(zip(*map(self._values, _SHOWN), strict=True))
+        self._contents = self._values("content_hash")
+        self._pixels = self._values("pixel_hash")
+
+    def _values(self, name: str) -> list[Any]:
+        return self._opened.pictures.values(name, self.rows)
+
+    @cached_property
+    def inodes(self) -> list[int]:
+        """Inode of each row, 0 when unknown."""
+        return self._values("inode")
+
+    @cached_property
+    def companions(self) -> list[list[bytes]]:
+        """Names of the companions of each row."""
+        return self._values("companions")
+
+    def places(self, rows: Rows) -> list[int]:
+        """Return the places of some of the rows."""
+        places: list[int] = np.searchsorted(self.rows, rows).tolist()
+        return places
+
+    def asked(self, place: int) -> Asked:
+        """Return a row as a query for which nothing is to be left out."""
+        hashes = self._contents[place], self._pixels[place]
+        return Asked(None, *hashes, is_flat=bool(self.flat[place]))
+
+    def match(self, place: int, distance: float, metric: str, query: Asked) -> Match:
+        """Return a row as a match of a query."""
+        image_id, width, height, size, picture_format = self._shown[place]
+        return Match(
+            raw_path=self.paths[place],
+            distance=distance,
+            metric=metric,
+            kind=self._kind(place, query),
+            transform="none",
+            image_id=image_id,
+            width=width,
+            height=height,
+            size=size,
+            format=picture_format,
+            low_information=query.is_flat and bool(self.flat[place]),
+        )
+
+    def _kind(self, place: int, query: Asked) -> str:
+        if query.content_hash == _NO_HASH:  # no file: no bytes to compare
+            return "similar"
+        if self._contents[place] == query.content_hash:
+            return "identical"
+        return "same-pixels" if self._pixels[place] == query.pixel_hash else "similar"
 
 
 def kinds(same_content: Flags, same_pixels: Flags) -> list[str]:
@@ -36,51 +158,63 @@ def kinds(same_content: Flags, same_pixels: Flags) -> list[str]:
 
 def flat_rows(opened: Snapshot, rows: Rows) -> Flags:
     """Tell which pictures have next to no information, (m,) bool."""
-    return is_flat(vectors_of(opened, "thumb").take(rows))
+    # In blocks: as floats, a million thumbs are 5 GB.
+    flags = [is_flat(stored) for _, stored in vectors_of(opened, "thumb").blocks(rows)]
+    return np.concatenate(flags) if flags else np.zeros(0, np.bool_)
 
 
-def matches(opened: Snapshot, query: Record | None, hits: Hits, metric: str) -> list[Match]:
-    """Return the hits of one query as matches, by (distance, path bytes).
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The matches of one query, and what became of the rest of its hits.
+
+    Attributes
+    ----------
+    matches : tuple of Match
+        By (distance, path bytes), at most k.
+    cut : bool
+        True when k left some out.
+    companions_left_out : int
+        Companions of the query nearer than the first picture that k left out.
+    """
+
+    matches: tuple[Match, ...]
+    cut: bool
+    companions_left_out: int
+
+
+def matches(
+    named: Named, query: Asked, hits: Hits, metric: str, *, k: int | None, companions: bool
+) -> Found:
+    """Name the hits of one query; leave itself out and, unless `companions`, its companions.
 
     Parameters
     ----------
-    opened : Snapshot
-    query : Record or None
-        What was asked, so that its own file is left out and kinds can be told; its path is
-        absolute, or empty when it has no file. None for a bare vector.
+    named : Named
+        It holds the hits' rows.
+    query : Asked
     hits : Hits
     metric : str
+    k : int or None
+        At most so many matches.
+    companions : bool
     """
-    rows = hits.rows
-    paths = opened.paths(rows)
-    other = range(len(rows)) if query is None else _not_itself(opened, query.file, rows, paths)
-    facts = {name: opened.pictures.values(name, rows) for name in _FACTS}
-    kind = _kinds_of(query, facts)
-    flat = flat_rows(opened, rows) & (query is not None and _is_flat(query))
-    order = sorted(other, key=lambda at: (hits.distances[at], paths[at]))
-    return [
-        Match(
-            raw_path=paths[at],
-            distance=float(hits.distances[at]),
-            metric=metric,
-            kind=kind[at],
-            transform="none",
-            image_id=facts["image_id"][at],
-            width=facts["width"][at],
-            height=facts["height"][at],
-            size=facts["size"][at],
-            format=facts["format"][at],
-            low_information=bool(flat[at]),
-        )
-        for at in order
-    ]
-
-
-def row_record(opened: Snapshot, row: int) -> Record:
-    """Return a picture of the archive as a query; its path is absolute."""
-    rows = np.array([row])
-    record = next(opened.pictures.records(rows))
-    return replace(record, file=replace(record.file, path=opened.paths(rows)[0]))
+    places = named.places(hits.rows)
+    itself = _itself(named, query.file, places)
+    beside = set() if companions else _beside(named, query.file, itself, places)
+    found: list[Match] = []
+    left_out = 0
+    for distance, _, place in sorted(
+        (distance, named.paths[place], place)
+        for distance, place in zip(hits.distances.tolist(), places, strict=True)
+        if place not in itself
+    ):
+        if place in beside:
+            left_out += 1
+        elif len(found) == k:
+            return Found(tuple(found), cut=True, companions_left_out=left_out)
+        else:
+            found.append(named.match(place, distance, metric, query))
+    return Found(tuple(found), cut=False, companions_left_out=left_out)
 
 
 def pairs(opened: Snapshot, found: RowPairs, metric: str) -> Iterator[Pair]:
@@ -123,18 +257,67 @@ def without_low_information(opened: Snapshot, found: RowPairs) -> tuple[RowPairs
     return kept, len(aside)
 
 
-def group(opened: Snapshot, vectors: Vectors, number: int, found: RowGroup) -> Group:
-    """Return a group of rows with its paths and figures."""
-    sizes = opened.pictures.values("size", found.rows)
-    return Group(
-        number=number,
-        linkage="connected",
-        raw_paths=tuple(sorted(opened.paths(found.rows))),
-        diameter=grouping.diameter(vectors, found.rows),
-        weakest=found.weakest,
-        freed_bytes=sum(sizes) - max(sizes),
-        metric=vectors.descriptor.name,
-    )
+def companion_counts(opened: Snapshot) -> npt.NDArray[np.int64]:
+    """Return how many companions each picture has, (rows,)."""
+    columns = [segment.column("companions") for segment in opened.pictures.segments]
+    counts = [np.asarray(column.value_lengths(), np.int64) for column in columns]
+    return np.concatenate(counts) if counts else np.zeros(0, np.int64)
+
+
+def without_companions(opened: Snapshot, found: RowPairs) -> tuple[RowPairs, int]:
+    """Drop pairs of which one picture is a companion of the other: RAW and JPEG of one stem.
+
+    Returns
+    -------
+    RowPairs
+    int
+        How many were dropped.
+    """
+    has = companion_counts(opened) > 0
+    near = np.flatnonzero(has[found.one] | has[found.other])
+    one, other = found.one[near], found.other[near]
+    belong = _belong_together(opened, np.unique(np.concatenate([one, other])))
+    kept = np.ones(len(found), np.bool_)
+    kept[near[np.isin(one * len(has) + other, belong)]] = False
+    rest = RowPairs(found.one[kept], found.other[kept], found.distances[kept])
+    return rest, len(found) - len(rest)
+
+
+def _belong_together(opened: Snapshot, rows: Rows) -> npt.NDArray[np.int64]:
+    """Return the pairs of rows of which one is a companion of the other, each as one number.
+
+    The number is ``one * all rows + other``, with one < other.
+    """
+    paths = opened.paths(rows)
+    row_of = dict(zip(paths, rows.tolist(), strict=True))
+    names = opened.pictures.values("companions", rows)
+    found = set()
+    for path, row, beside in zip(paths, rows.tolist(), names, strict=True):
+        for name in beside:
+            other = row_of.get(_sibling(path, name))
+            if other is not None:
+                found.add(min(row, other) * len(opened.pictures) + max(row, other))
+    return np.array(sorted(found), np.int64)
+
+
+def groups(opened: Snapshot, vectors: Vectors, found: Sequence[RowGroup]) -> list[Group]:
+    """Return groups of rows with their paths and figures, numbered by (size, first path)."""
+    rows = np.concatenate([np.zeros(0, np.intp), *(each.rows for each in found)])
+    paths = iter(opened.paths(rows))
+    sizes = iter(opened.pictures.values("size", rows))
+    made = []
+    for each in found:
+        names = tuple(sorted(next(paths) for _ in each.rows))
+        numbers = [next(sizes) for _ in each.rows]
+        # Of two pictures, the distance that holds them together is the only one.
+        pair = len(each.rows) == 2
+        diameter = each.weakest if pair else grouping.diameter(vectors, each.rows)
+        made.append((names, diameter, each.weakest, sum(numbers) - max(numbers)))
+    made.sort(key=lambda group: (-len(group[0]), group[0]))
+    return [
+        Group(number, "connected", *facts, metric=vectors.descriptor.name)
+        for number, facts in enumerate(made, start=1)
+    ]
 
 
 def _equal(opened: Snapshot, name: str, rows: Rows, one: Rows, other: Rows) -> Flags:
@@ -144,35 +327,53 @@ def _equal(opened: Snapshot, name: str, rows: Rows, one: Rows, other: Rows) -> F
     return np.asarray(number[one] == number[other])
 
 
-def _kinds_of(query: Record | None, facts: Mapping[str, list[Any]]) -> list[str]:
-    if query is None or query.content_hash == bytes(32):  # no file: no bytes to compare
-        return ["similar"] * len(facts["content_hash"])
-    content = [found == query.content_hash for found in facts["content_hash"]]
-    pixels = [found == query.pixel_hash for found in facts["pixel_hash"]]
-    return kinds(np.array(content, np.bool_), np.array(pixels, np.bool_))
+def _itself(named: Named, asked: File | None, places: Sequence[int]) -> set[int]:
+    """Return the places of the query's own file."""
+    if asked is None:
+        return set()
+    return {place for place in places if _is_file(named, place, asked)}
 
 
-def _is_flat(query: Record) -> bool:
-    return bool(is_flat(np.frombuffer(query.descriptors["thumb"], np.uint8)[None])[0])
+def _is_file(named: Named, place: int, asked: File) -> bool:
+    """Tell whether a row is a file: the same real path, or the same inode as of now.
 
-
-def _not_itself(opened: Snapshot, asked: File, rows: Rows, paths: list[bytes]) -> list[int]:
-    """Return the places of the hits that are not the query's own file.
-
-    Itself is the same real path, or the same (device, inode) as of now: the stored ones may be old.
+    The stored inode may be old, and where the file system makes them up it says nothing.
     """
-    if not asked.path:
-        return list(range(len(rows)))
-    inodes = opened.pictures.values("inode", rows)
-    return [
-        at
-        for at, path in enumerate(paths)
-        if path != asked.path and not (inodes[at] == asked.inode and _same_file(path, asked.path))
-    ]
+    path, inode = named.paths[place], named.inodes[place]
+    if path == asked.path:
+        return True
+    if inode and asked.inode:
+        return inode == asked.inode and _is_same(path, asked.path)
+    alike = os.path.basename(path) == os.path.basename(asked.path)
+    return alike and os.path.realpath(path) == asked.path
 
 
-def _same_file(path: bytes, asked: bytes) -> bool:
+def _beside(named: Named, asked: File | None, itself: set[int], places: Sequence[int]) -> set[int]:
+    """Return the places of what is a companion of the query's file, or has it as one."""
+    if asked is None:
+        return set()
+    folder, name = os.path.split(asked.path)
+    listed = {
+        _sibling(named.paths[place], each) for place in itself for each in named.companions[place]
+    }
+    return {
+        place
+        for place in places
+        if named.paths[place] in listed
+        or (
+            name in named.companions[place]
+            and _is_same(os.path.dirname(named.paths[place]), folder)
+        )
+    }
+
+
+def _sibling(path: bytes, name: bytes) -> bytes:
+    return os.path.join(os.path.dirname(path), name)
+
+
+def _is_same(path: bytes, asked: bytes) -> bool:
+    """Tell whether two paths lead to the same file or folder now."""
     try:
-        return os.path.samefile(path, asked)
+        return path == asked or os.path.samefile(path, asked)
     except OSError:
         return False

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx import answers, graphs, queries
+from annidx.answers import Asked, Named, SearchAnswer
 from annidx.descriptors import DEFAULT_METRIC, Descriptor
 from annidx.errors import UsageError
-from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs, Record
+from annidx.model import IGNORED, Engine, Groups, Matches, Neighbours, Pairs
 from annidx.search import exact as scan
 from annidx.search import groups as grouping
 from annidx.search import planner, selfjoin
@@ -25,7 +26,7 @@ from annidx.search.exact import Hits
 from annidx.search.graph import Graph
 from annidx.search.query import graph_search, rows_beyond
 from annidx.search.selfjoin import RowPairs
-from annidx.search.vectors import Stored, Vectors
+from annidx.search.vectors import Rows, Stored, Vectors
 from annidx.store.manifest import GraphEntry, Manifest
 from annidx.store.snapshot import Snapshot
 from annidx.store.tables import pairs_table
@@ -36,6 +37,8 @@ K = 10
 """Default k of a query."""
 MAX_PAIRS = 10_000_000
 """A search that would find more pairs is refused beforehand, from an estimate."""
+SPARE = 3
+"""Fetched beyond k: the query itself, a companion, and one more that tells whether k cut short."""
 
 
 class Index:
@@ -83,6 +86,7 @@ class Index:
         cutoff: float | None = None,
         metric: str = DEFAULT_METRIC,
         exact: bool = False,
+        companions: bool = False,
     ) -> Matches:
         """Return the nearest pictures of one picture.
 
@@ -100,6 +104,10 @@ class Index:
             'thumb', 'signature', or another descriptor that the index holds.
         exact : bool
             Scan everything instead of asking the graph.
+        companions : bool
+            Also its companions, when it is a file of the archive: the JPEG or HEIC that a camera
+            wrote beside its RAW under the same stem, or that RAW. By default they are left out,
+            and counted in the answer's `companions_left_out`.
 
         Returns
         -------
@@ -110,7 +118,9 @@ class Index:
         ------
         PictureUnreadable, UsageError, IndexDamaged
         """
-        return self.query_many([source], k=k, cutoff=cutoff, metric=metric, exact=exact)[0]
+        return self.query_many(
+            [source], k=k, cutoff=cutoff, metric=metric, exact=exact, companions=companions
+        )[0]
 
     def query_many(
         self,
@@ -120,6 +130,7 @@ class Index:
         cutoff: float | None = None,
         metric: str = DEFAULT_METRIC,
         exact: bool = False,
+        companions: bool = False,
     ) -> list[Matches]:
         """Return the nearest pictures of several pictures, in one pass; see :meth:`query`.
 
@@ -128,14 +139,11 @@ class Index:
         measure, limit = self._checked(metric, cutoff, k)
         records = [queries.read_query(source, metric) for source in sources]
         stored = queries.joined(measure, records, self.manifest.descriptors)
-        # One more, since a picture of the archive finds itself and is left out.
-        fetch = None if k is None else k + 1
-        return [
-            self._matches(queries.label(record), record, hits, answer, k)
-            for record, (hits, answer) in zip(
-                records, self._search(measure, stored, limit, fetch, exact=exact), strict=True
-            )
-        ]
+        labels = [queries.label(record) for record in records]
+        asked = [answers.asked(record) for record in records]
+        return self._nearest(
+            measure, stored, labels, asked, limit=limit, k=k, exact=exact, companions=companions
+        )
 
     def query_vectors(
         self,
@@ -162,11 +170,12 @@ class Index:
             For another shape or dtype, or values out of range.
         """
         measure, limit = self._checked(metric, cutoff, k)
-        found = self._search(measure, queries.encoded(measure, vectors), limit, k, exact=exact)
-        return [
-            self._matches(f"<vector {at}>", None, hits, answer, k)
-            for at, (hits, answer) in enumerate(found)
-        ]
+        stored = queries.encoded(measure, vectors)
+        labels = [f"<vector {at}>" for at in range(len(stored))]
+        asked = [answers.NOBODY] * len(stored)
+        return self._nearest(
+            measure, stored, labels, asked, limit=limit, k=k, exact=exact, companions=True
+        )
 
     def has(
         self,
@@ -175,8 +184,9 @@ class Index:
         cutoff: float | None = None,
         metric: str = DEFAULT_METRIC,
         exact: bool = False,
+        companions: bool = False,
     ) -> Matches:
-        """Tell whether the archive has a picture.
+        """Tell whether the archive has a picture; see :meth:`query` for the options.
 
         Returns
         -------
@@ -186,11 +196,9 @@ class Index:
         """
         measure, limit = self._checked(metric, cutoff, 1)
         record = queries.read_query(source, metric)
-        found = self.query(record, k=1, cutoff=limit, metric=metric, exact=exact)
-        nearest = found.matches
-        if not nearest:
-            everywhere = measure.largest
-            nearest = self.query(record, k=1, cutoff=everywhere, metric=metric, exact=exact).matches
+        options: Any = {"k": 1, "metric": metric, "exact": exact, "companions": companions}
+        found = self.query(record, cutoff=limit, **options)
+        nearest = found.matches or self.query(record, cutoff=measure.largest, **options).matches
         return replace(found, nearest=nearest[0] if nearest else None)
 
     def neighbours(
@@ -201,6 +209,7 @@ class Index:
         metric: str = DEFAULT_METRIC,
         exact: bool = False,
         max_pairs: int = MAX_PAIRS,
+        companions: bool = False,
     ) -> Neighbours:
         """Return the k nearest neighbours under the cutoff of every picture, by path.
 
@@ -208,17 +217,21 @@ class Index:
         """
         measure, limit = self._checked(metric, cutoff, k)
         started = time.monotonic()
-        found = self._join(measure, limit, max_pairs, exhaustive=exact)
+        found, left_out = self._join(measure, limit, max_pairs, exact, companions)
+        named = self._named([found.one, found.other])
+        answer = self._answer(measure, limit, k, "exact", started, left_out=left_out)
         result = []
         for row, others, apart in selfjoin.by_row(found):
-            hits = scan.nearest(others, apart, cutoff=limit, k=k)
-            answer = self._answer(measure, limit, k, "exact", started, complete=hits.complete)
-            record = answers.row_record(self.snapshot, row)
-            result.append(self._matches(queries.label(record), record, hits, answer, k))
+            fetch = None if k is None else k + 1
+            hits = scan.nearest(others, apart, cutoff=limit, k=fetch)
+            (place,) = named.places(np.array([row]))
+            part = answers.matches(named, named.asked(place), hits, metric, k=k, companions=True)
+            own = replace(answer, complete=not part.cut, companions_left_out=0)
+            result.append(Matches(os.fsdecode(named.paths[place]), part.matches, own))
         result.sort(key=lambda matches: os.fsencode(matches.query))
         complete = all(matches.answer.complete for matches in result)
-        answer = self._answer(measure, limit, k, "exact", started, complete=complete)
-        return Neighbours(tuple(result), answer)
+        seconds = time.monotonic() - started
+        return Neighbours(tuple(result), replace(answer, complete=complete, seconds=seconds))
 
     def find_pairs(
         self,
@@ -227,13 +240,15 @@ class Index:
         metric: str = DEFAULT_METRIC,
         exact: bool = False,
         max_pairs: int = MAX_PAIRS,
+        companions: bool = False,
     ) -> Pairs:
         """Return all pairs within the cutoff as objects; see :meth:`pairs`."""
         measure, limit = self._checked(metric, cutoff, None)
         started = time.monotonic()
-        found = self._join(measure, limit, max_pairs, exhaustive=exact)
+        found, left_out = self._join(measure, limit, max_pairs, exact, companions)
         ordered = tuple(answers.pairs(self.snapshot, found, metric))
-        return Pairs(ordered, self._answer(measure, limit, None, "exact", started))
+        answer = self._answer(measure, limit, None, "exact", started, left_out=left_out)
+        return Pairs(ordered, answer)
 
     def pairs(
         self,
@@ -242,6 +257,7 @@ class Index:
         metric: str = DEFAULT_METRIC,
         exact: bool = False,
         max_pairs: int = MAX_PAIRS,
+        companions: bool = False,
     ) -> Any:
         """Return all pairs of pictures within the cutoff, nearest first.
 
@@ -254,6 +270,8 @@ class Index:
             Compare every pair, without boxes or projection: slow, and the same pairs.
         max_pairs : int
             Refuse when an estimate says that there are more.
+        companions : bool
+            Also pairs of a RAW file and the JPEG or HEIC of its stem in its folder.
 
         Returns
         -------
@@ -266,7 +284,9 @@ class Index:
         UsageError
             Also when the estimate exceeds `max_pairs`.
         """
-        found = self.find_pairs(cutoff=cutoff, metric=metric, exact=exact, max_pairs=max_pairs)
+        found = self.find_pairs(
+            cutoff=cutoff, metric=metric, exact=exact, max_pairs=max_pairs, companions=companions
+        )
         facts = {"metric": metric, "cutoff": str(found.answer.cutoff), "complete": "true"}
         return pairs_table(found, {**facts, "snapshot": str(found.answer.snapshot)})
 
@@ -277,23 +297,27 @@ class Index:
         metric: str = DEFAULT_METRIC,
         exact: bool = False,
         max_pairs: int = MAX_PAIRS,
+        companions: bool = False,
     ) -> Groups:
         """Return groups of near-duplicates: whatever chains of pairs within the cutoff connect.
 
         Pictures with next to no information (one flat colour, blank pages) join a group only with
-        byte-identical ones.
+        byte-identical ones. A RAW file and its JPEG are no duplicates unless `companions`.
         """
         measure, limit = self._checked(metric, cutoff, None)
         started = time.monotonic()
-        found = self._join(measure, limit, max_pairs, exhaustive=exact)
+        found, left_out = self._join(measure, limit, max_pairs, exact, companions)
         found, aside = answers.without_low_information(self.snapshot, found)
-        vectors = self.vectors(metric)
-        made = [
-            answers.group(self.snapshot, vectors, 0, each) for each in grouping.connected(found)
-        ]
-        made.sort(key=lambda group: (-len(group.raw_paths), group.raw_paths))
-        numbered = tuple(replace(group, number=at) for at, group in enumerate(made, start=1))
-        return Groups(numbered, aside, self._answer(measure, limit, None, "exact", started))
+        rows = grouping.connected(found)
+        made = answers.groups(self.snapshot, self.vectors(metric), rows)
+        answer = self._answer(measure, limit, None, "exact", started, left_out=left_out)
+        return Groups(tuple(made), aside, answer)
+
+    @cached_property
+    def with_companions(self) -> int:
+        """Number of pictures beside which lies a RAW or JPEG half, a Live Photo or a sidecar."""
+        has = answers.companion_counts(self.snapshot) > 0
+        return int((has & self.snapshot.pictures.live).sum())
 
     def failures(self) -> list[tuple[bytes, str, str]]:
         """Return (absolute path, status, reason) of the files that could not be read, by path."""
@@ -325,7 +349,7 @@ class Index:
 
     def _search(
         self, measure: Descriptor, stored: Stored, limit: float, k: int | None, *, exact: bool
-    ) -> list[tuple[Hits, Answer]]:
+    ) -> list[tuple[Hits, SearchAnswer]]:
         """Answer stored vectors with the engine that the planner chooses."""
         started = time.monotonic()
         vectors = self.vectors(measure.name)
@@ -362,18 +386,48 @@ class Index:
             for at, hits in enumerate(found)
         ]
 
-    def _matches(
-        self, label: str, record: Record | None, hits: Hits, answer: Answer, k: int | None
-    ) -> Matches:
-        """Name the hits, leave the query itself out, break ties at k by path."""
-        ordered = answers.matches(self.snapshot, record, hits, answer.metric)
-        cut = k is not None and len(ordered) > k
-        answer = replace(answer, k=k, complete=hits.complete and not cut)
-        return Matches(label, tuple(ordered[:k]), answer)
+    def _nearest(
+        self,
+        measure: Descriptor,
+        stored: Stored,
+        labels: Sequence[str],
+        asked: Sequence[Asked],
+        *,
+        limit: float,
+        k: int | None,
+        exact: bool,
+        companions: bool,
+    ) -> list[Matches]:
+        """Search, name the hits, leave out the queries themselves and their companions."""
+        done: dict[int, Matches] = {}
+        fetch = None if k is None else k + SPARE
+        while todo := [at for at in range(len(stored)) if at not in done]:
+            found = self._search(measure, stored[todo], limit, fetch, exact=exact)
+            named = self._named([hits.rows for hits, _ in found])
+            for at, (hits, answer) in zip(todo, found, strict=True):
+                part = answers.matches(
+                    named, asked[at], hits, measure.name, k=k, companions=companions
+                )
+                if hits.complete or part.cut:
+                    left_out = part.companions_left_out
+                    answer = replace(
+                        answer, k=k, complete=not part.cut, companions_left_out=left_out
+                    )
+                    done[at] = Matches(labels[at], part.matches, answer)
+            # So much was left out of some that k is not reached: more may lie behind.
+            fetch = None if fetch is None else 2 * fetch
+        return [done[at] for at in range(len(stored))]
+
+    def _named(self, rows: Sequence[Rows]) -> Named:
+        return Named(self.snapshot, np.concatenate([np.zeros(0, np.intp), *rows]))
 
     def _join(
-        self, measure: Descriptor, limit: float, max_pairs: int, *, exhaustive: bool
-    ) -> RowPairs:
+        self, measure: Descriptor, limit: float, max_pairs: int, exact: bool, companions: bool
+    ) -> tuple[RowPairs, int]:
+        """Return the pairs within the limit, and how many pairs of companions are not among them."""
+        if max_pairs < 0:
+            message = f"max_pairs is {max_pairs}, expected 0 or more"
+            raise UsageError(message)
         plan = planner.plan(measure, pictures=self.pictures, request="whole set", graph=False)
         log.info("%s engine: %s, about %.2f CPU s", plan.engine, plan.reason, plan.cost_s)
         vectors = self.vectors(measure.name)
@@ -384,8 +438,9 @@ class Index:
                 f"the limit of {max_pairs:,}: lower the cutoff, or raise the limit (--max-pairs)"
             )
             raise UsageError(message)
-        join = selfjoin.exhaustive_pairs if exhaustive else selfjoin.pairs
-        return join(vectors, limit)
+        join = selfjoin.exhaustive_pairs if exact else selfjoin.pairs
+        found = join(vectors, limit)
+        return (found, 0) if companions else answers.without_companions(self.snapshot, found)
 
     def _graph(self, metric: str) -> Graph:
         with self._lock:
@@ -406,9 +461,10 @@ class Index:
         started: float,
         *,
         complete: bool = True,
-    ) -> Answer:
+        left_out: int = 0,
+    ) -> SearchAnswer:
         entry = graphs.usable(self.snapshot, measure.name)
-        return Answer(
+        return SearchAnswer(
             metric=measure.name,
             cutoff=limit,
             k=k,
@@ -418,4 +474,5 @@ class Index:
             recall=entry.recall if entry and engine == "graph" else None,
             snapshot=self.manifest.number,
             seconds=time.monotonic() - started,
+            companions_left_out=left_out,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import tempfile
@@ -71,7 +72,8 @@ class Spool(Generic[T]):
 
     def close(self) -> None:
         """Give the disk space back."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # the disk is full, as somebody has been told already
+            self._file.close()
 
     @property
     def _waiting(self) -> bool:

@@ -27,10 +27,10 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-# Each heavy or dangerous library has one door.
-DOORS = {
+# Each heavy or dangerous library has one door; Pillow has two.
+DOORS: dict[str, str | tuple[str, ...]] = {
     "nmslib": "search/graph.py",
-    "PIL": "images/decode.py",
+    "PIL": ("images/decode.py", "images/pixels.py"),
     "pillow_heif": "images/decode.py",
     "rawpy": "images/raw.py",
     "multiprocess": "workers.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import threading
 import time
 from collections.abc import Iterable
@@ -74,15 +75,10 @@ def test_whoever_takes_is_woken(tmp_path: Path) -> None:
     taken: list[list[int] | None] = []
     thread = threading.Thread(target=lambda: taken.extend([spool.take(LONG_S), spool.take(LONG_S)]))
     thread.start()
-    for number in range(CHUNK):
-        spool.put(number)
-    deadline = time.monotonic() + LONG_S / 2
-    while not taken and len(taken) < 1 and thread.is_alive() and time.monotonic() < deadline:
-        if spool.take(0.0) is not None:
-            break
-    spool.finish()
+    time.sleep(SHORT_S)
+    put_all(spool, range(CHUNK))
     thread.join(LONG_S / 2)
-    assert not thread.is_alive()
+    assert taken == [list(range(CHUNK)), None]
     spool.close()
 
 
@@ -139,6 +135,21 @@ def test_a_disk_that_is_full_at_the_end(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         spool.take(LONG_S)
     spool.close()
+
+
+def test_a_file_that_cannot_grow(tmp_path: Path) -> None:
+    """A real one: what could not be written is not tried again when the spool is closed."""
+    spool: Spool[bytes] = Spool(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        spool.put(bytes(1000))
+        spool.finish()
+        with pytest.raises(OSError, match="File too large"):
+            spool.take(LONG_S)
+        spool.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_what_is_waiting_lies_on_disk_under_no_name(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Readable(Protocol):
-    """What descriptors read of a picture; see :class:`annidx.images.decode.Picture`."""
+    """What descriptors read of a picture; see :class:`annidx.images.pixels.Picture`."""
 
     def rgb(self, width: int, height: int) -> Pixels:
         """Return it resized, (height, width, 3) uint8 sRGB."""

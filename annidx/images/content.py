@@ -173,6 +173,7 @@ def _pixel_ranges(data: bytes) -> list[tuple[int, int]]:
 def _jpeg_ranges(data: bytes) -> list[tuple[int, int]]:
     """Tables and frame header, Adobe and ICC segments, then the first image up to its EOI."""
     ranges: list[tuple[int, int]] = []
+    is_first_of_many = False
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -181,15 +182,26 @@ def _jpeg_ranges(data: bytes) -> list[tuple[int, int]]:
             continue
         stop = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == 0xDA:
-            # Entropy-coded data escapes every 0xFF, so the next EOI ends this image; what an MPO or
-            # a motion photo appends behind it is not what is shown.
-            end = data.find(b"\xff\xd9", stop)
-            return [*ranges, (at, end if end >= 0 else len(data))]
+            return [*ranges, (at, _jpeg_end(data, stop, is_first_of_many=is_first_of_many))]
+        is_first_of_many |= marker == 0xE2 and data[at + 4 : at + 8] == b"MPF\0"
         is_profile = marker == 0xE2 and data[at + 4 : at + 16] == b"ICC_PROFILE\0"
         if marker == 0xEE or is_profile or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             ranges.append((at, stop))
         at = stop
     return []
+
+
+def _jpeg_end(data: bytes, start: int, *, is_first_of_many: bool) -> int:
+    """Return where the entropy-coded data that begins at `start` ends.
+
+    It escapes every 0xFF, so the next EOI ends it; what an MPO or a motion photo appends is not
+    shown. Where nothing says that something follows, an EOI at the very end is taken for the only
+    one: looking for it would take longer than hashing.
+    """
+    if data.endswith(b"\xff\xd9") and not is_first_of_many:
+        return len(data) - 2
+    end = data.find(b"\xff\xd9", start)
+    return end if end >= 0 else len(data)
 
 
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"fdAT"}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from annidx.descriptors import DEFAULT_DESCRIPTORS
 from annidx.errors import PictureUnreadable
 from annidx.images import compute, content, decode, raw
+from annidx.images.pixels import Picture
 from annidx.model import READABLE, STATUSES, File, Record
 from annidx.workers import Again
 
@@ -149,7 +150,7 @@ class Extractor:
             descriptors=descriptors,
         )
 
-    def _decode(self, task: Task, data: bytes) -> decode.Picture | Again[Task]:
+    def _decode(self, task: Task, data: bytes) -> Picture | Again[Task]:
         """Decode a file, or ask to be called again for it if it would take much memory."""
         path = task.file.path
         if content.is_raw(path, data):
@@ -159,7 +160,7 @@ class Extractor:
             return Again(replace(task, alone=True, megapixels=header.width * header.height / 1e6))
         return header.decode()
 
-    def _develop(self, task: Task, data: bytes) -> decode.Picture | Again[Task]:
+    def _develop(self, task: Task, data: bytes) -> Picture | Again[Task]:
         """Decode what stands for a camera RAW file; its facts are those of the sensor."""
         needed = len(data) + raw.predicted_memory(data, task.file.path)
         if needed > self.limits.memory:
@@ -199,7 +200,8 @@ class Extractor:
                 return b"", file, failure
             if file.size > self.ordinary_bytes and not task.alone:
                 return Again(replace(task, alone=True))
-            return head + handle.read(), file, None
+            handle.seek(0)  # once more, or the file would be held twice for a moment
+            return handle.read(), file, None
 
     def _reason_not_to_read(self, file: File, head: bytes) -> PictureUnreadable | None:
         if content.is_video(file.path, head):
@@ -242,7 +244,7 @@ def query_record(path: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Rec
     raise PictureUnreadable(message, "unreadable")
 
 
-def picture_record(picture: decode.Picture, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:
+def picture_record(picture: Picture, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:
     """Describe a picture that has no file."""
     descriptors = compute.describe(picture, names)
     return Record(File(0, b"", 0, 0, 0, 0), time.time_ns(), "ok", descriptors=descriptors)

@@ -11,7 +11,7 @@ _RED, _GREEN, _BLUE = 19595, 38470, 7471  # .299, .587 and .114 of 65536, as Pil
 
 
 class Resizable(Protocol):
-    """A picture that can be read out at any size; see :class:`annidx.images.decode.Picture`."""
+    """A picture that can be read out at any size; see :class:`annidx.images.pixels.Picture`."""
 
     def rgb(self, width: int, height: int) -> npt.NDArray[np.uint8]:
         """Return (height, width, 3) uint8."""

@@ -11,7 +11,7 @@ SIDE = 20
 
 
 class Resizable(Protocol):
-    """A picture that can be read out at any size; see :class:`annidx.images.decode.Picture`."""
+    """A picture that can be read out at any size; see :class:`annidx.images.pixels.Picture`."""
 
     def rgb(self, width: int, height: int) -> npt.NDArray[np.uint8]:
         """Return (height, width, 3) uint8."""

@@ -47,15 +47,20 @@ class Journal:
         self._roots = {str(key): base64.b64encode(path).decode() for key, path in roots.items()}
         self._suffix = ".new"
         self._open: dict[Kind, BinaryIO] = {}
+        self._begun: set[Kind] = set()
 
     def append(self, table: pa.Table, kind: Kind) -> None:
         """Append rows."""
         if kind not in self._open:
             path = self._folder / f"{kind}.journal{self._suffix}"
-            self._open[kind] = path.open("wb", buffering=0)
+            self._open[kind] = path.open("ab" if kind in self._begun else "wb", buffering=0)
+        if kind not in self._begun:
+            self._open[kind].truncate(0)
+            self._open[kind].seek(0)
             facts = {"builds_on": _state(self._base), "roots": self._roots}
             self._write(kind, json.dumps(facts).encode())
             self._write(kind, table.schema.serialize())
+            self._begun.add(kind)
         for batch in table.to_batches():
             self._write(kind, batch.serialize())
 
@@ -72,12 +77,13 @@ class Journal:
     def restart(self, base: Manifest) -> None:
         """Forget all rows: they are published in `base`."""
         self.close()
+        self._begun.clear()
         self._base = base
         for path in self._folder.iterdir():
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Stop writing; what was written stays for the next build to find."""
+        """Close the files; what was written stays for the next build to find."""
         for handle in self._open.values():
             handle.close()
         self._open.clear()
@@ -85,8 +91,14 @@ class Journal:
     def _write(self, kind: Kind, data: Any) -> None:
         frame = memoryview(data)
         head = frame.nbytes.to_bytes(_LENGTH, "little") + hashlib.sha256(frame).digest()
-        for part in (head, frame):
-            _write_whole(self._open[kind], memoryview(part))
+        start = self._open[kind].tell()
+        try:
+            for part in (head, frame):
+                _write_whole(self._open[kind], memoryview(part))
+        except BaseException:  # Ctrl-C or a full disk: nobody would read on behind a torn frame
+            self._open[kind].truncate(start)
+            self._open[kind].seek(start)
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +163,15 @@ def _frames(path: Path) -> Iterator[bytes]:
     except FileNotFoundError:
         return
     with handle:
+        left = path.stat().st_size
         while True:
             head = handle.read(_LENGTH + _DIGEST)
-            data = handle.read(int.from_bytes(head[:_LENGTH], "little"))
-            if len(head) < _LENGTH + _DIGEST or hashlib.sha256(data).digest() != head[_LENGTH:]:
+            length = int.from_bytes(head[:_LENGTH], "little")
+            left -= len(head) + length
+            if len(head) < _LENGTH + _DIGEST or left < 0:  # a wrong length may ask for exabytes
+                return
+            data = handle.read(length)
+            if hashlib.sha256(data).digest() != head[_LENGTH:]:
                 return
             yield data
 

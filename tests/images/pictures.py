@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from annidx.images import decode
+from annidx.images import decode, pixels
 from annidx.images.thumb import thumb
 
 SHIPPED = Path(__file__).parents[2] / "data" / "pictures"
@@ -72,7 +72,7 @@ def orientation_tag(orientation: int) -> Image.Exif:
     return exif
 
 
-def thumb_of(source: bytes | Image.Image | decode.Picture) -> npt.NDArray[np.float64]:
+def thumb_of(source: bytes | Image.Image | pixels.Picture) -> npt.NDArray[np.float64]:
     """Return the thumb of a file's bytes, of an upright image or of a decoded picture."""
     if isinstance(source, bytes):
         source = decode.decode(source)
@@ -82,7 +82,7 @@ def thumb_of(source: bytes | Image.Image | decode.Picture) -> npt.NDArray[np.flo
 
 
 def apart(
-    one: bytes | Image.Image | decode.Picture, other: bytes | Image.Image | decode.Picture
+    one: bytes | Image.Image | pixels.Picture, other: bytes | Image.Image | pixels.Picture
 ) -> float:
     """Return the distance of two thumbs."""
     return float(np.linalg.norm(thumb_of(one) - thumb_of(other)))

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, TiffImageP
 
 from annidx.descriptors import SIGNATURE
 from annidx.errors import PictureUnreadable
-from annidx.images import decode
+from annidx.images import decode, pixels
 from annidx.images.content import pixel_hash
 from annidx.images.signature import pack, signature
 from annidx.search.vectors import distances
@@ -91,8 +91,8 @@ def test_the_box_follows_the_picture(orientation: int) -> None:
     box = (1, 0, 7, 4)
     padding = np.full((5, 8), 255, np.uint8)
     padding[0:4, 1:7] = 0
-    upright = np.asarray(Image.fromarray(padding).transpose(decode._UPRIGHT[orientation]))
-    left, top, right, bottom = map(int, decode._upright_box(box, (8, 5), orientation))
+    upright = np.asarray(Image.fromarray(padding).transpose(pixels._UPRIGHT[orientation]))
+    left, top, right, bottom = map(int, pixels._upright_box(box, (8, 5), orientation))
     assert (upright[top:bottom, left:right] == 0).all()
     assert (bottom - top) * (right - left) == (upright == 0).sum()
 
@@ -158,7 +158,7 @@ def test_an_orientation_out_of_range_is_none(value: int) -> None:
 # Drafted decoding
 
 
-def whole(source: bytes | Image.Image) -> decode.Picture:
+def whole(source: bytes | Image.Image) -> pixels.Picture:
     """Return a picture that was decoded in full: Pillow's pixels, upright, in RGB."""
     if isinstance(source, Image.Image):
         return decode.from_array(np.asarray(source))

@@ -58,7 +58,9 @@ def extracted(folder: Path, name: str, data: bytes | None = None) -> Record:
     outcome = extract_one(task(folder, name))
     assert isinstance(outcome, Record)
     assert outcome.status in STATUSES
-    assert set(outcome.descriptors) == (set(DEFAULT_DESCRIPTORS) if outcome.status in READABLE else set())
+    assert set(outcome.descriptors) == (
+        set(DEFAULT_DESCRIPTORS) if outcome.status in READABLE else set()
+    )
     return outcome
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from annidx.descriptors import SIGNATURE
-from annidx.images import decode
+from annidx.images import decode, pixels
 from annidx.images.signature import pack, signature
 from annidx.search.vectors import distances
 from tests.images.pictures import NEAR, SHIPPED, apart, encoded, thumb_of
@@ -25,11 +25,11 @@ SIGNATURES_NEAR = 0.12
 NO_PICTURES = {"mountains-4k.jpg", "IMG_20200602_081409.jpg"}
 
 
-def full(data: bytes) -> decode.Picture:
+def full(data: bytes) -> pixels.Picture:
     with Image.open(io.BytesIO(data)) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
     box = (0, 0, *upright.size)
-    return decode.Picture(upright, box, b"", "", *upright.size, 1, "", "", truncated=False)
+    return pixels.Picture(upright, box, b"", "", *upright.size, 1, "", "", truncated=False)
 
 
 def drifts(files: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -127,7 +127,7 @@ def test_large_pictures_are_reduced_by_bands(
     fast = decode.decode(data)
     assert fast.image.size == (1068, 1034)
     assert fast.box == pytest.approx((0, 0, 3203 / 3, 3100 / 3))
-    monkeypatch.setattr(decode, "REDUCED_SIDE", 10_000)
+    monkeypatch.setattr(pixels, "REDUCED_SIDE", 10_000)
     whole = decode.decode(data)
     assert whole.image.size == (3203, 3100)
     # Measured: 7.7 to 11, which is the rounding of both: 0.3 a byte.

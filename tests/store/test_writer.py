@@ -122,7 +122,9 @@ def test_damage_is_not_carried_over(index: Path) -> None:
     made.add(new(3))
     made.add(new(4))
     with pytest.raises(IndexDamaged, match=rf"{path}: its sha256 is not"):
-        made.absorb(Snapshot(index, Manifest(1, "", segments=(entry,))).pictures, [entry], DESCRIPTORS)
+        made.absorb(
+            Snapshot(index, Manifest(1, "", segments=(entry,))).pictures, [entry], DESCRIPTORS
+        )
 
 
 def test_absorb_nothing(index: Path) -> None:

@@ -1,0 +1,451 @@
+"""Builds that are killed, interrupted or run out of space, and the builds after them.
+
+Most happen in this process, which is quicker: a kill is an exception after which nothing more is
+saved. Some kill the real command line with real workers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from annidx import building, graphs, roots
+from annidx.building import Options
+from annidx.model import BuildReport, Record
+from annidx.store import snapshot, writer
+from annidx.store.manifest import Manifest
+from annidx.store.snapshot import Snapshot
+from annidx.store.writer import SegmentWriter
+from tests.making import LONG_AGO_NS, aged, photo, save
+
+# A build that is killed in this process does not close its journal.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+COUNT = 8
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+class Place:
+    """An archive, its index, and builds of it in this process."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.archive, self.index = folder / "photos", folder / "index"
+        self.patch = monkeypatch
+        for number in range(COUNT):
+            save(self.archive / f"{number}.png", photo(number))
+
+    def build(self, *folders: Path, known: bool = False, **options: Any) -> BuildReport:
+        """Build to the end; whatever was there before, nothing is left lying about."""
+        named = [] if known else list(folders) or [self.archive]
+        with self.patch.context() as patch:
+            patch.setattr(building, "map_items", here)
+            report = building.build(named, self.index, Options(workers=1, **options))
+        assert list((self.index / "tmp").iterdir()) == []
+        assert list((self.index / "staging").iterdir()) == []
+        return report
+
+    def kill(self, after: int, *folders: Path, **options: Any) -> None:
+        """Build, and die when so many files were looked at: all rows but these were noted."""
+
+        def dying(function: Any, batches: Iterable[Any], **_: object) -> Iterator[Any]:
+            for at, outcome in enumerate(here(function, batches)):
+                if at == after:
+                    raise Killed
+                yield outcome
+            raise Killed
+
+        with self.patch.context() as patch:
+            patch.setattr(building, "map_items", dying)
+            patch.setattr(writer, "_BATCH", 1)
+            patch.setattr(SegmentWriter, "checkpoint", lambda _: None)
+            with pytest.raises(Killed):
+                building.build(
+                    list(folders) or [self.archive], self.index, Options(workers=1, **options)
+                )
+
+    def table(self) -> dict[str, Record]:
+        """Return the live pictures by name; no name and no number is there twice."""
+        return records(snapshot.current(self.index))
+
+    def ids(self) -> dict[str, int]:
+        return {name: each.image_id for name, each in self.table().items()}
+
+    def young(self) -> None:
+        """Touch all files."""
+        for path in self.archive.rglob("*.png"):
+            os.utime(path)
+
+
+def here(
+    function: Callable[[Any], Any], batches: Iterable[Sequence[Any]], **_: object
+) -> Iterator[Any]:
+    """Do the work of map_items in this process."""
+    for batch in batches:
+        yield from map(function, batch)
+
+
+def records(opened: Snapshot) -> dict[str, Record]:
+    rows = np.flatnonzero(opened.pictures.live)
+    names = [os.fsdecode(path).rpartition("photos/")[2] for path in opened.paths(rows)]
+    others = opened.paths(np.flatnonzero(opened.other.live), opened.other)
+    found = dict(zip(names, opened.pictures.records(rows), strict=True))
+    assert len(found) == len(names)
+    assert len({each.image_id for each in found.values()}) == len(names)
+    assert all(each.image_id < opened.manifest.next_image_id for each in found.values())
+    assert not set(others) & set(opened.paths(rows))
+    return found
+
+
+def counted(report: BuildReport) -> dict[str, int]:
+    """Return what a build did, as far as it did anything."""
+    names = ("added", "adopted", "removed", "decoded", "hashed", "failed")
+    return {name: getattr(report, name) for name in names if getattr(report, name)}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, monkeypatch)
+
+
+ALL = {f"{number}.png" for number in range(COUNT)}
+
+
+# --- what was extracted is found by the next build ------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, COUNT])
+def test_a_first_build(place: Place, after: int) -> None:
+    place.kill(after)
+    assert snapshot.current_manifest(place.index) is None
+    report = place.build()
+    expected = {"added": COUNT, "adopted": after, "decoded": COUNT - after}
+    assert counted(report) == {name: n for name, n in expected.items() if n}
+    assert set(place.table()) == ALL
+    assert counted(place.build()) == {}
+
+
+def test_again_and_again(place: Place) -> None:
+    """Each of them goes on where the one before was killed."""
+    for _ in range(3):
+        place.kill(2)
+    assert counted(place.build()) == {"added": COUNT, "adopted": 6, "decoded": COUNT - 6}
+    assert set(place.table()) == ALL
+
+
+def test_killed_while_it_takes_over(place: Place) -> None:
+    """Nothing of what the first one left is lost, wherever the second one is killed."""
+    place.kill(5)
+    for name in ("take", "flush"):
+
+        def dying(*_: object) -> None:
+            raise Killed
+
+        with place.patch.context() as patch:
+            patch.setattr(SegmentWriter, name, dying)
+            with pytest.raises(Killed):
+                building.build([place.archive], place.index, Options(workers=1))
+    place.kill(0)
+    assert counted(place.build()) == {"added": COUNT, "adopted": 5, "decoded": COUNT - 5}
+
+
+def test_a_later_build(place: Place) -> None:
+    """With a changed, a renamed, a removed, a copied and some new pictures."""
+    place.build()
+    before = place.ids()
+    save(place.archive / "0.png", photo(50), mtime_ns=LONG_AGO_NS + 1)
+    (place.archive / "1.png").rename(place.archive / "0 moved.png")
+    (place.archive / "2.png").unlink()
+    shutil.copy2(place.archive / "3.png", place.archive / "0 copy.png")
+    for number in range(4):
+        save(place.archive / f"new {number}.png", photo(60 + number))
+    place.kill(5)
+    assert place.ids() == before
+    report = place.build()
+    assert report.decoded == 2
+    assert report.removed == 1
+    after = place.ids()
+    assert set(after) == ALL - {"1.png", "2.png"} | {
+        *("0 moved.png", "0 copy.png", *(f"new {number}.png" for number in range(4)))
+    }
+    assert after["0 moved.png"] == before["1.png"]
+    assert after["0 copy.png"] not in before.values()
+    assert after["0.png"] not in before.values()
+    assert counted(place.build()) == {}
+
+
+def test_young_files(place: Place) -> None:
+    """They are hashed again, not decoded, and count as added all the same."""
+    place.young()
+    place.kill(5)
+    report = place.build()
+    assert (report.added, report.adopted, report.decoded) == (COUNT, 5, COUNT - 5)
+    assert set(place.table()) == ALL
+
+
+def test_young_files_of_before(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it makes the graph, after rows of files that were only hashed were written."""
+    place.young()
+    place.build()
+    for number in range(4):
+        save(place.archive / f"new {number}.png", photo(60 + number))
+
+    def dying(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "map_items", here)
+        patch.setattr(graphs, "make", dying)
+        with pytest.raises(Killed):
+            building.build([place.archive], place.index, Options(workers=1, rebuild_graphs=True))
+    report = place.build()
+    assert report.decoded == 0
+    assert report.images == COUNT + 4
+
+
+def test_a_file_that_changes_after_the_kill(place: Place) -> None:
+    """It has a row from the build that was killed, and gets another one."""
+    place.build()
+    save(place.archive / "0.png", photo(50), mtime_ns=LONG_AGO_NS + 1)
+    save(place.archive / "1.png", photo(51), mtime_ns=LONG_AGO_NS + 1)
+    place.kill(2)
+    save(place.archive / "0.png", photo(52), mtime_ns=LONG_AGO_NS + 2)
+    place.kill(1)
+    report = place.build()
+    assert counted(report) == {"added": 2, "adopted": 2}
+    assert set(place.table()) == ALL
+
+
+def test_a_file_that_is_removed_after_the_kill(place: Place) -> None:
+    place.build()
+    save(place.archive / "0.png", photo(50), mtime_ns=LONG_AGO_NS + 1)
+    save(place.archive / "new.png", photo(51))
+    place.kill(2)
+    (place.archive / "0.png").unlink()
+    (place.archive / "new.png").unlink()
+    report = place.build()
+    assert (report.images, report.decoded) == (COUNT - 1, 0)
+    assert set(place.table()) == ALL - {"0.png"}
+
+
+@pytest.mark.parametrize("how", ["moved back", "copied back", "both"])
+def test_a_file_that_moves_and_comes_back(place: Place, how: str) -> None:
+    """The row of its second path was noted under the number of the first."""
+    place.build()
+    before = place.ids()
+    old, new = place.archive / "0.png", place.archive / "renamed.png"
+    old.rename(new)
+    place.kill(1)
+    if how == "moved back":
+        new.rename(old)
+    else:
+        shutil.copy2(new, old)
+    if how == "copied back":
+        new.unlink()
+    report = place.build()
+    assert report.decoded == 0
+    after = place.ids()
+    assert set(after) == (ALL | {"renamed.png"} if how == "both" else ALL)
+    assert before["0.png"] in after.values()
+
+
+def test_a_picture_that_broke_and_was_repaired(place: Place) -> None:
+    """Rows of both kinds under one path."""
+    broken = place.archive / "0.png"
+    place.build()
+    broken.rename(place.archive.parent / "saved")
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    aged(broken)
+    place.kill(1)
+    (place.archive.parent / "saved").replace(broken)
+    report = place.build()
+    assert (report.images, report.failed) == (COUNT, 0)
+    assert set(place.table()) == ALL
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    place.kill(1)
+    report = place.build()
+    assert (report.images, report.failed) == (COUNT - 1, 1)
+    assert set(place.table()) == ALL - {"0.png"}
+
+
+def test_an_offline_root_after_the_kill(place: Place) -> None:
+    """What was noted of it is kept, once for each picture."""
+    place.build()
+    other = place.archive.parent / "other"
+    save(other / "9.png", photo(9))
+    place.build(other)
+    for step in (1, 2):
+        save(place.archive / "0.png", photo(50 + step), mtime_ns=LONG_AGO_NS + step)
+        place.kill(1)
+    place.archive.rename(place.archive.parent / "away")
+    report = place.build(known=True)
+    assert (report.images, report.decoded) == (COUNT + 1, 0)
+    table = place.table()
+    assert len(table) == COUNT + 1
+    assert table["0.png"].file.mtime_ns == LONG_AGO_NS + 2
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def test_a_rebuild(place: Place) -> None:
+    place.build()
+    before = place.ids()
+    place.kill(5, rebuild=True)
+    assert place.ids() == before
+    report = place.build(rebuild=True)
+    assert counted(report) == {"decoded": COUNT}
+    assert place.ids() == before
+    place.kill(5, rebuild=True)
+    assert place.build().decoded == 0
+    assert place.ids() == before
+
+
+def test_other_descriptors(place: Place) -> None:
+    """All is extracted anew; a build that is killed and asked the same again goes on."""
+    place.build()
+    before = place.ids()
+    wanted = ["thumb", "gray8"]
+    place.kill(5, descriptors=wanted)
+    report = place.build(descriptors=wanted)
+    assert report.decoded == COUNT - 5
+    assert place.ids() == before
+    assert set(place.table()["0.png"].descriptors) == set(wanted)
+    place.kill(5, descriptors=["thumb"])
+    report = place.build()  # asked for something else: what was noted does not fit
+    assert counted(report) == {}
+    assert place.ids() == before
+
+
+# --- roots that come and go in between ------------------------------------------------------------
+
+
+def test_roots_in_between(place: Place, tmp_path: Path) -> None:
+    other, third = tmp_path / "other", tmp_path / "third"
+    save(other / "9.png", photo(9))
+    save(third / "10.png", photo(10))
+    place.build(other)
+    place.kill(5)
+    roots.add(place.index, [third])
+    report = place.build()
+    assert (report.images, report.adopted, report.decoded) == (COUNT + 2, 5, COUNT - 5 + 1)
+    assert set(place.table()) >= ALL
+
+
+def test_a_root_that_was_not_published_gets_another_number(place: Place, tmp_path: Path) -> None:
+    """The build that was killed had given its number to another folder."""
+    other = tmp_path / "other"
+    save(other / "9.png", photo(9))
+    place.kill(5)
+    report = place.build(other, place.archive)
+    assert (report.images, report.adopted) == (COUNT + 1, 5)
+    found = annotated(place)
+    assert found["9.png"] != found["0.png"]
+    assert set(place.table()) >= ALL
+
+
+def annotated(place: Place) -> dict[str, bytes]:
+    """Return the root's path of each picture."""
+    opened = snapshot.current(place.index)
+    by_id = opened.root_paths
+    return {
+        Path(os.fsdecode(each.file.path)).name: by_id[each.file.root_id]
+        for each in place.table().values()
+    }
+
+
+@pytest.mark.parametrize("what", ["moved", "removed", "above"])
+def test_a_root_that_changes_in_between(place: Place, tmp_path: Path, what: str) -> None:
+    """What does not fit any more is extracted again, and nothing is wrong."""
+    other = tmp_path / "other" / "photos"
+    save(other / "9.png", photo(9))
+    place.build(other)
+    save(other / "10.png", photo(10))
+    place.kill(5)
+    if what == "moved":
+        other.rename(tmp_path / "moved")
+        roots.move(place.index, other, tmp_path / "moved")
+        report = place.build()
+        assert report.images == COUNT + 2
+    elif what == "removed":
+        roots.remove(place.index, other)
+        report = place.build()
+        assert report.images == COUNT
+    else:
+        report = place.build(tmp_path)
+        assert report.images == COUNT + 2
+    assert {Path(name).name for name in place.table()} >= ALL
+
+
+# --- a long build publishes in between ------------------------------------------------------------
+
+
+def published(index: Path) -> list[dict[str, Record]]:
+    """Return what each snapshot holds; each can be opened and has no picture twice."""
+    found = []
+    for path in snapshot.manifest_paths(index):
+        manifest = Manifest.from_json(path.read_bytes(), "")
+        opened = Snapshot(index, manifest)
+        found.append(records(opened))
+        assert manifest.counts.get("ok", 0) == len(found[-1])
+    return found
+
+
+def test_interim_snapshots_after_a_kill(place: Place) -> None:
+    place.build()
+    before = place.table()
+    for step in (1, 2):
+        save(place.archive / "0.png", photo(50 + step), mtime_ns=LONG_AGO_NS + step)
+        (place.archive / f"{2 + step}.png").rename(place.archive / f"0 renamed {step}.png")
+        place.kill(2)
+    place.patch.setattr(building, "INTERIM_S", 0.0)
+    for number in range(3):
+        save(place.archive / f"new {number}.png", photo(60 + number))
+    place.build()
+    snapshots = published(place.index)
+    assert len(snapshots) >= 4
+    assert [len(each) for each in snapshots] == [COUNT, COUNT + 1, COUNT + 2, COUNT + 3, COUNT + 3]
+    ids = {name: each.image_id for name, each in snapshots[-1].items()}
+    assert ids["0 renamed 1.png"] == before["3.png"].image_id
+    assert ids["0 renamed 2.png"] == before["4.png"].image_id
+
+
+def test_interim_snapshots_while_a_root_is_merged(place: Place, tmp_path: Path) -> None:
+    """Its pictures go over to the root above it one by one."""
+    sub = place.archive / "b sub"
+    for number in range(3):
+        save(sub / f"{number}.png", photo(30 + number))
+    place.build(sub)
+    place.patch.setattr(building, "INTERIM_S", 0.0)
+    save(place.archive / "c.png", photo(40))
+    report = place.build()
+    assert report.images == COUNT + 4
+    for each in published(place.index):
+        assert {name for name in each if "sub" in name} == {f"b sub/{n}.png" for n in range(3)}
+    assert len(snapshot.current(place.index).manifest.roots) == 1
+
+
+def test_a_kill_after_an_interim_snapshot(place: Place) -> None:
+    place.build()
+    for number in range(6):
+        save(place.archive / f"new {number}.png", photo(60 + number))
+    stamps = iter([0.0, 0.0, 0.0, 10_000.0, *[10_000.0] * 1000])
+    with place.patch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: next(stamps))
+        place.kill(4)
+    assert 2 <= snapshot.current(place.index).manifest.number < 5
+    report = place.build()
+    assert report.decoded == 2
+    assert len(place.table()) == COUNT + 6
