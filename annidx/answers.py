@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from annidx.graphs import vectors_of
-from annidx.model import Answer, File, Group, Match, Pair, Record
+from annidx.model import Answer, File, Group, Match, Matches, Pair, Record
 from annidx.search import groups as grouping
-from annidx.search.exact import Hits
+from annidx.search.exact import Hits, nearest
 from annidx.search.groups import RowGroup
-from annidx.search.selfjoin import RowPairs
+from annidx.search.selfjoin import RowPairs, by_row
 from annidx.search.vectors import Rows, Vectors, is_flat
 from annidx.store.snapshot import Snapshot
 
@@ -46,6 +47,8 @@ class Asked:
 
     Attributes
     ----------
+    label : str
+        What to call it.
     file : File or None
         Where it lies (its path absolute and real), so that itself and its companions can be left
         out; None when there is nothing to leave out.
@@ -55,21 +58,18 @@ class Asked:
         True when it has next to no information.
     """
 
-    file: File | None
-    content_hash: bytes
-    pixel_hash: bytes
-    is_flat: bool
+    label: str
+    file: File | None = None
+    content_hash: bytes = _NO_HASH
+    pixel_hash: bytes = _NO_HASH
+    is_flat: bool = False
 
 
-NOBODY = Asked(None, _NO_HASH, _NO_HASH, is_flat=False)
-"""A bare vector asks."""
-
-
-def asked(record: Record) -> Asked:
+def asked(label: str, record: Record) -> Asked:
     """Return what a query picture is asked with."""
     flat = is_flat(np.frombuffer(record.descriptors["thumb"], np.uint8)[None])
     file = record.file if record.file.path else None
-    return Asked(file, record.content_hash, record.pixel_hash, is_flat=bool(flat[0]))
+    return Asked(label, file, record.content_hash, record.pixel_hash, is_flat=bool(flat[0]))
 
 
 class Named:
@@ -121,8 +121,8 @@ class Named:
 
     def asked(self, place: int) -> Asked:
         """Return a row as a query for which nothing is to be left out."""
-        hashes = self._contents[place], self._pixels[place]
-        return Asked(None, *hashes, is_flat=bool(self.flat[place]))
+        label, flat = os.fsdecode(self.paths[place]), bool(self.flat[place])
+        return Asked(label, None, self._contents[place], self._pixels[place], is_flat=flat)
 
     def match(self, place: int, distance: float, metric: str, query: Asked) -> Match:
         """Return a row as a match of a query."""
@@ -169,6 +169,7 @@ class Found:
 
     Attributes
     ----------
+    query : str
     matches : tuple of Match
         By (distance, path bytes), at most k.
     cut : bool
@@ -177,9 +178,16 @@ class Found:
         Companions of the query nearer than the first picture that k left out.
     """
 
+    query: str
     matches: tuple[Match, ...]
     cut: bool
     companions_left_out: int
+
+    def under(self, answer: SearchAnswer, k: int | None) -> Matches:
+        """Return them with the answer that is true of them."""
+        left_out = self.companions_left_out
+        told = replace(answer, k=k, complete=not self.cut, companions_left_out=left_out)
+        return Matches(self.query, self.matches, told)
 
 
 def matches(
@@ -202,7 +210,7 @@ def matches(
     itself = _itself(named, query.file, places)
     beside = set() if companions else _beside(named, query.file, itself, places)
     found: list[Match] = []
-    left_out = 0
+    left_out, cut = 0, False
     for distance, _, place in sorted(
         (distance, named.paths[place], place)
         for distance, place in zip(hits.distances.tolist(), places, strict=True)
@@ -211,10 +219,24 @@ def matches(
         if place in beside:
             left_out += 1
         elif len(found) == k:
-            return Found(tuple(found), cut=True, companions_left_out=left_out)
+            cut = True
+            break
         else:
             found.append(named.match(place, distance, metric, query))
-    return Found(tuple(found), cut=False, companions_left_out=left_out)
+    return Found(query.label, tuple(found), cut, left_out)
+
+
+def neighbours(opened: Snapshot, found: RowPairs, metric: str, *, k: int | None) -> list[Found]:
+    """Return the neighbours of every row that is in a pair, by path bytes."""
+    named = Named(opened, np.concatenate([found.one, found.other]))
+    fetch = None if k is None else k + 1  # one more tells whether k cut short
+    made = []
+    for row, others, apart in by_row(found):
+        hits = nearest(others, apart, cutoff=np.inf, k=fetch)
+        (place,) = named.places(np.array([row]))
+        part = matches(named, named.asked(place), hits, metric, k=k, companions=True)
+        made.append((named.paths[place], part))
+    return [part for _, part in sorted(made, key=itemgetter(0))]
 
 
 def pairs(opened: Snapshot, found: RowPairs, metric: str) -> Iterator[Pair]:
@@ -262,6 +284,11 @@ def companion_counts(opened: Snapshot) -> npt.NDArray[np.int64]:
     columns = [segment.column("companions") for segment in opened.pictures.segments]
     counts = [np.asarray(column.value_lengths(), np.int64) for column in columns]
     return np.concatenate(counts) if counts else np.zeros(0, np.int64)
+
+
+def with_companions(opened: Snapshot) -> int:
+    """Count the pictures beside which lies a RAW or JPEG half, a Live Photo video or a sidecar."""
+    return int(((companion_counts(opened) > 0) & opened.pictures.live).sum())
 
 
 def without_companions(opened: Snapshot, found: RowPairs) -> tuple[RowPairs, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from annidx.images.scan import is_inside
 from annidx.model import File
@@ -24,6 +26,10 @@ CANDIDATES = 8
 Decision = Literal["keep", "carry", "hash", "extract"]
 
 _CHUNK = 65_536
+_NUMBERS = (
+    *("root_id", "size", "mtime_ns", "device", "inode"),
+    *("read_ns", "image_id", "first_seen_ns"),
+)
 
 
 class Known(NamedTuple):
@@ -89,15 +95,18 @@ class _Rows:
         self.live = np.flatnonzero(self.rowset.live)
         self.kept = np.zeros(len(self.rowset), np.bool_)
         self.rewritten = np.zeros(len(self.rowset), np.bool_)
-        columns = ("root_id", "size", "mtime_ns", "device", "inode", "read_ns", "image_id")
-        self._numbers = {name: self.rowset.numbers(name) for name in columns}
+        self.carried = np.zeros(len(self.rowset), np.bool_)  # rewritten, with the same picture
+        self._numbers = {name: self.rowset.numbers(name) for name in _NUMBERS}
+        self._hashes = self.rowset.fixed("content_hash")
+        self._statuses, self._names = self.rowset.labels("status")
+        self._has_companions = self.rowset.filled("companions")
         # Python's own hash: 64 bits, salted; what it finds is compared with the path.
         hashes = [
             hash(path) for chunk in self.chunks() for path in opened.paths(chunk, self.rowset)
         ]
         keys = np.array(hashes, np.int64)
         order = np.argsort(keys, kind="stable")
-        self._keys, self._key_rows = keys[order], self.live[order]
+        self._set_keys(keys[order], self.live[order])
         by_size = np.argsort(self._numbers["size"][self.live], kind="stable")
         self._size_rows = self.live[by_size]
         self._sizes = self._numbers["size"][self._size_rows]
@@ -107,10 +116,16 @@ class _Rows:
         for start in range(0, len(self.live), _CHUNK):
             yield self.live[start : start + _CHUNK]
 
-    def with_key(self, key: int) -> Iterator[int]:
-        """Yield the live rows whose path has that hash, the newest first."""
-        start, stop = np.searchsorted(self._keys, key), np.searchsorted(self._keys, key, "right")
-        yield from reversed(self._key_rows[start:stop].tolist())
+    def _set_keys(self, keys: npt.NDArray[np.int64], rows: Rows) -> None:
+        self._keys, self._key_rows = keys, rows
+        self._bisected = array("q", keys.tobytes())  # one look-up takes a tenth of numpy's time
+
+    def with_key(self, key: int) -> list[int]:
+        """Return the live rows whose path has that hash, the newest first."""
+        start = stop = bisect_left(self._bisected, key)
+        while stop < len(self._bisected) and self._bisected[stop] == key:
+            stop += 1
+        return [int(self._key_rows[at]) for at in range(stop - 1, start - 1, -1)]
 
     def of_size(self, file: File) -> list[int]:
         """Return some rows of a file's size, those with its inode or time first."""
@@ -121,36 +136,66 @@ class _Rows:
             same = same + 2 * (self._numbers["inode"][rows] == np.uint64(file.inode))
         return [int(row) for row in rows[np.argsort(-same.astype(int), kind="stable")][:CANDIDATES]]
 
-    def supersede(self, first: int) -> None:
-        """Mark live rows before `first` as rewritten whose path or number occurs again after it."""
-        later = self._key_rows >= first
-        doubled = self._key_rows[~later & np.isin(self._keys, self._keys[later])]
-        numbers = self._numbers["image_id"]
-        before = self.live[self.live < first]
-        renamed = before[np.isin(numbers[before], numbers[first:])]
-        self.rewritten[doubled] = self.rewritten[renamed] = True
+    def earlier_ones(self) -> Rows:
+        """Return the live rows whose path or number occurs again in a later row."""
+        numbers = self._numbers["image_id"][self.live]
+        order = np.argsort(numbers, kind="stable")
+        found = [
+            rows[:-1][keys[:-1] == keys[1:]]
+            for keys, rows in (
+                (self._keys, self._key_rows),
+                (numbers[order], self.live[order]),
+            )
+        ]
+        return np.unique(np.concatenate(found))
+
+    def in_both(self, other: _Rows) -> list[tuple[int, int]]:
+        """Return (row here, row there) of the paths that occur in both."""
+        common = np.intersect1d(self._keys, other._keys)
+        return [
+            (int(self._key_rows[here]), int(other._key_rows[there]))
+            for here, there in zip(
+                np.searchsorted(self._keys, common),
+                np.searchsorted(other._keys, common),
+                strict=True,
+            )
+        ]
+
+    def forget(self, rows: Sequence[int] | Rows) -> None:
+        """Take rows for rewritten, so that nothing finds them any more."""
+        self.rewritten[rows] = True
+        left = ~self.rewritten[self._key_rows]
+        self._set_keys(self._keys[left], self._key_rows[left])
+        left = ~self.rewritten[self._size_rows]
+        self._sizes, self._size_rows = self._sizes[left], self._size_rows[left]
+        self.live = self.live[~self.rewritten[self.live]]
+
+    def age(self, row: int, first: int) -> tuple[bool, int]:
+        """Return what orders rows of one path: whether it was left, and when it was read."""
+        return row >= first, int(self._numbers["read_ns"][row])
 
     def known(self, row: int) -> Known:
         """Return a row."""
         number, value = self._numbers, self.rowset.value
+        companions = value("companions", row) if self._has_companions[row] else ()
         file = File(
-            root_id=int(number["root_id"][row]),
-            path=value("path", row),
-            size=int(number["size"][row]),
-            mtime_ns=int(number["mtime_ns"][row]),
-            device=int(number["device"][row]),
-            inode=int(number["inode"][row]),
-            companions=tuple(value("companions", row)),
+            int(number["root_id"][row]),
+            value("path", row),
+            int(number["size"][row]),
+            int(number["mtime_ns"][row]),
+            int(number["device"][row]),
+            int(number["inode"][row]),
+            tuple(companions),
         )
         return Known(
             self.kind,
             row,
             file,
             int(number["read_ns"][row]),
-            value("content_hash", row),
-            value("status", row),
+            self._hashes[row].tobytes(),
+            self._names[self._statuses[row]],
             int(number["image_id"][row]),
-            value("first_seen_ns", row),
+            int(number["first_seen_ns"][row]),
         )
 
 
@@ -183,7 +228,7 @@ class KnownFiles:
 
     def path(self, known: Known) -> bytes:
         """Return the absolute path of a row."""
-        return os.path.join(self._opened.root_paths[known.file.root_id], known.file.path)
+        return self._opened.folders[known.file.root_id] + known.file.path
 
     def alike(self, file: File, path: bytes) -> list[Known]:
         """Return the rows whose content a new or changed file may have: of its path, of its size.
@@ -219,10 +264,11 @@ class KnownFiles:
         """Keep a row as it is."""
         self._rows[known.kind].kept[known.row] = True
 
-    def rewrite(self, known: Known) -> None:
-        """Note that a new row takes the place of this one."""
-        self._rows[known.kind].rewritten[known.row] = True
-        self._rows[known.kind].kept[known.row] = False
+    def rewrite(self, known: Known, *, same: bool = True) -> None:
+        """Note that a new row takes the place of this one, with the same picture or another."""
+        rows = self._rows[known.kind]
+        rows.rewritten[known.row], rows.carried[known.row] = True, same
+        rows.kept[known.row] = False
 
     def lives_on(self, known: Known) -> bool:
         """Tell whether a row is kept, or a new row has taken its place."""
@@ -235,9 +281,20 @@ class KnownFiles:
         return int((rows.rowset.live & ~rows.kept & ~rows.rewritten).sum())
 
     def supersede(self, first: Mapping[Kind, int]) -> None:
-        """Note that rows from `first` on replace those of their path or number before them."""
+        """Forget the rows that interrupted builds have replaced.
+
+        Rows from `first` on are what they left: a path or a number may occur in the snapshot and
+        there, or there twice.
+        """
         for rows in self._rows.values():
-            rows.supersede(first[rows.kind])
+            rows.forget(rows.earlier_ones())
+        pictures, other = self._rows["pictures"], self._rows["other"]
+        for row, there in pictures.in_both(other):
+            age = pictures.age(row, first["pictures"])
+            if age < other.age(there, first["other"]):
+                pictures.forget([row])
+            else:
+                other.forget([there])
 
     def entries(self, kind: Kind, *, interim: bool = False) -> tuple[Rowset, list[SegmentEntry]]:
         """Return the rows of a kind, and its segments with all that is not kept removed.
@@ -249,5 +306,6 @@ class KnownFiles:
         return rows.rowset, snapshot.without(rows.rowset, ~keep)
 
     def kept_from(self, row: int) -> int:
-        """Count the pictures from a row on that are kept."""
-        return int(self._rows["pictures"].kept[row:].sum())
+        """Count the pictures from a row on that are kept, or carried over."""
+        rows = self._rows["pictures"]
+        return int((rows.kept | rows.carried)[row:].sum())

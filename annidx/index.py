@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from annidx.search.exact import Hits
 from annidx.search.graph import Graph
 from annidx.search.query import graph_search, rows_beyond
 from annidx.search.selfjoin import RowPairs
-from annidx.search.vectors import Rows, Stored, Vectors
+from annidx.search.vectors import Stored, Vectors
 from annidx.store.manifest import GraphEntry, Manifest
 from annidx.store.snapshot import Snapshot
 from annidx.store.tables import pairs_table
@@ -139,10 +138,9 @@ class Index:
         measure, limit = self._checked(metric, cutoff, k)
         records = [queries.read_query(source, metric) for source in sources]
         stored = queries.joined(measure, records, self.manifest.descriptors)
-        labels = [queries.label(record) for record in records]
-        asked = [answers.asked(record) for record in records]
+        asked = [answers.asked(queries.label(record), record) for record in records]
         return self._nearest(
-            measure, stored, labels, asked, limit=limit, k=k, exact=exact, companions=companions
+            measure, stored, asked, limit=limit, k=k, exact=exact, companions=companions
         )
 
     def query_vectors(
@@ -171,11 +169,8 @@ class Index:
         """
         measure, limit = self._checked(metric, cutoff, k)
         stored = queries.encoded(measure, vectors)
-        labels = [f"<vector {at}>" for at in range(len(stored))]
-        asked = [answers.NOBODY] * len(stored)
-        return self._nearest(
-            measure, stored, labels, asked, limit=limit, k=k, exact=exact, companions=True
-        )
+        asked = [Asked(f"<vector {at}>") for at in range(len(stored))]
+        return self._nearest(measure, stored, asked, limit=limit, k=k, exact=exact, companions=True)
 
     def has(
         self,
@@ -218,20 +213,10 @@ class Index:
         measure, limit = self._checked(metric, cutoff, k)
         started = time.monotonic()
         found, left_out = self._join(measure, limit, max_pairs, exact, companions)
-        named = self._named([found.one, found.other])
-        answer = self._answer(measure, limit, k, "exact", started, left_out=left_out)
-        result = []
-        for row, others, apart in selfjoin.by_row(found):
-            fetch = None if k is None else k + 1
-            hits = scan.nearest(others, apart, cutoff=limit, k=fetch)
-            (place,) = named.places(np.array([row]))
-            part = answers.matches(named, named.asked(place), hits, metric, k=k, companions=True)
-            own = replace(answer, complete=not part.cut, companions_left_out=0)
-            result.append(Matches(os.fsdecode(named.paths[place]), part.matches, own))
-        result.sort(key=lambda matches: os.fsencode(matches.query))
-        complete = all(matches.answer.complete for matches in result)
-        seconds = time.monotonic() - started
-        return Neighbours(tuple(result), replace(answer, complete=complete, seconds=seconds))
+        parts = answers.neighbours(self.snapshot, found, metric, k=k)
+        complete = not any(part.cut for part in parts)
+        answer = self._answer(measure, limit, k, "exact", started, complete, left_out)
+        return Neighbours(tuple(part.under(answer, k) for part in parts), answer)
 
     def find_pairs(
         self,
@@ -313,12 +298,6 @@ class Index:
         answer = self._answer(measure, limit, None, "exact", started, left_out=left_out)
         return Groups(tuple(made), aside, answer)
 
-    @cached_property
-    def with_companions(self) -> int:
-        """Number of pictures beside which lies a RAW or JPEG half, a Live Photo or a sidecar."""
-        has = answers.companion_counts(self.snapshot) > 0
-        return int((has & self.snapshot.pictures.live).sum())
-
     def failures(self) -> list[tuple[bytes, str, str]]:
         """Return (absolute path, status, reason) of the files that could not be read, by path."""
         other = self.snapshot.other
@@ -372,17 +351,7 @@ class Index:
             answer = graph_search(vectors, graph, uncovered, stored, cutoff=limit, k=k)
             found, sure = answer.hits, answer.fell_through
         return [
-            (
-                hits,
-                self._answer(
-                    measure,
-                    limit,
-                    k,
-                    "exact" if at in sure else "graph",
-                    started,
-                    complete=hits.complete,
-                ),
-            )
+            (hits, self._answer(measure, limit, k, "exact" if at in sure else "graph", started))
             for at, hits in enumerate(found)
         ]
 
@@ -390,7 +359,6 @@ class Index:
         self,
         measure: Descriptor,
         stored: Stored,
-        labels: Sequence[str],
         asked: Sequence[Asked],
         *,
         limit: float,
@@ -401,30 +369,24 @@ class Index:
         """Search, name the hits, leave out the queries themselves and their companions."""
         done: dict[int, Matches] = {}
         fetch = None if k is None else k + SPARE
-        while todo := [at for at in range(len(stored)) if at not in done]:
+        while todo := [at for at in range(len(asked)) if at not in done]:
             found = self._search(measure, stored[todo], limit, fetch, exact=exact)
-            named = self._named([hits.rows for hits, _ in found])
+            rows = [hits.rows for hits, _ in found]
+            named = Named(self.snapshot, np.concatenate(rows))
             for at, (hits, answer) in zip(todo, found, strict=True):
                 part = answers.matches(
                     named, asked[at], hits, measure.name, k=k, companions=companions
                 )
                 if hits.complete or part.cut:
-                    left_out = part.companions_left_out
-                    answer = replace(
-                        answer, k=k, complete=not part.cut, companions_left_out=left_out
-                    )
-                    done[at] = Matches(labels[at], part.matches, answer)
-            # So much was left out of some that k is not reached: more may lie behind.
+                    done[at] = part.under(answer, k)
+            # Of the others so much was left out that k is not exceeded: more may lie behind.
             fetch = None if fetch is None else 2 * fetch
-        return [done[at] for at in range(len(stored))]
-
-    def _named(self, rows: Sequence[Rows]) -> Named:
-        return Named(self.snapshot, np.concatenate([np.zeros(0, np.intp), *rows]))
+        return [done[at] for at in range(len(asked))]
 
     def _join(
         self, measure: Descriptor, limit: float, max_pairs: int, exact: bool, companions: bool
     ) -> tuple[RowPairs, int]:
-        """Return the pairs within the limit, and how many pairs of companions are not among them."""
+        """Return the pairs within the limit, and how many pairs of companions were left out."""
         if max_pairs < 0:
             message = f"max_pairs is {max_pairs}, expected 0 or more"
             raise UsageError(message)
@@ -459,7 +421,6 @@ class Index:
         k: int | None,
         engine: Engine,
         started: float,
-        *,
         complete: bool = True,
         left_out: int = 0,
     ) -> SearchAnswer:

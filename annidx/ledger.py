@@ -105,7 +105,7 @@ class Ledger:
             if is_same:
                 number, first_seen_ns = known.image_id, known.first_seen_ns
                 record = replace(record, image_id=number, first_seen_ns=first_seen_ns)
-            self.known.rewrite(known)
+            self.known.rewrite(known, same=is_same)
         if record.status in READABLE:
             self.added += not is_same
             self.decoded += 1

@@ -35,9 +35,10 @@ IGNORED = frozenset({"not-a-picture", "raw-unsupported", "video"})
 Engine = Literal["graph", "exact"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class File:
-    """A regular file that the walk has found.
+    """A regular file that the walk has found. Never changed; frozen, it would take 8 times as long
+    to make, and a walk makes millions.
 
     Attributes
     ----------

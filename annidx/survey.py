@@ -6,7 +6,6 @@ order of the walk. How long that list is costs disk, not memory.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -68,6 +67,7 @@ class Survey:
         folder: Path,
     ) -> None:
         self.walk, self._roots, self._known, self._anew = walk, roots, known, anew
+        self._folders = {key: root.path.rstrip(b"/") + b"/" for key, root in roots.items()}
         self.found = self.found_bytes = 0
         self.walking = True
         self._stop = False
@@ -105,7 +105,7 @@ class Survey:
 
     def _item(self, file: File) -> Item | None:
         root = self._roots[file.root_id]
-        path = os.path.join(root.path, file.path)
+        path = self._folders[file.root_id] + file.path
         known = self._known.at(path)
         anew = self._anew(known)
         decision = decide(file, known, moved=root.moved, anew=anew)

@@ -6,20 +6,27 @@ saved. Some kill the real command line with real workers.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
-from annidx import building, graphs, roots
+from annidx import building, graphs, ledger, roots
 from annidx.building import Options
+from annidx.images.extract import Extractor
+from annidx.ledger import Ledger
 from annidx.model import BuildReport, Record
-from annidx.store import snapshot, writer
+from annidx.store import files, journal, snapshot, writer
+from annidx.store.journal import Journal
 from annidx.store.manifest import Manifest
 from annidx.store.snapshot import Snapshot
 from annidx.store.writer import SegmentWriter
@@ -70,6 +77,7 @@ class Place:
         with self.patch.context() as patch:
             patch.setattr(building, "map_items", dying)
             patch.setattr(writer, "_BATCH", 1)
+            patch.setattr(ledger, "_CARRY_ROWS", 1)
             patch.setattr(SegmentWriter, "checkpoint", lambda _: None)
             with pytest.raises(Killed):
                 building.build(
@@ -449,3 +457,182 @@ def test_a_kill_after_an_interim_snapshot(place: Place) -> None:
     report = place.build()
     assert report.decoded == 2
     assert len(place.table()) == COUNT + 6
+
+
+# --- anything, anywhere ---------------------------------------------------------------------------
+
+
+class Deadline:
+    """Functions of a build, of which one call dies; after a kill, no other one does anything.
+
+    Parameters
+    ----------
+    calls : int
+        So many calls of any of them go well.
+    kill : bool
+        False for Ctrl-C: what the build does on its way out is done.
+    """
+
+    FUNCTIONS: tuple[tuple[Any, str], ...] = (
+        (Extractor, "__call__"),
+        (files, "replace"),
+        (graphs, "make"),
+        (journal, "_write_whole"),
+        (Journal, "replace_old"),
+        (Journal, "restart"),
+        (Ledger, "settle"),
+        (SegmentWriter, "take"),
+        (SegmentWriter, "_write"),
+        (snapshot, "add_table"),
+        (snapshot, "publish"),
+    )
+
+    def __init__(self, calls: int, *, kill: bool, patch: pytest.MonkeyPatch) -> None:
+        self.calls, self.kill, self.dead = calls, kill, False
+        for owner, name in self.FUNCTIONS:
+            patch.setattr(owner, name, self.watched(getattr(owner, name)))
+
+    def watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            if self.dead:
+                raise Killed
+            before = self.calls % 2
+            self.calls -= 1
+            if self.calls == 0 and before:
+                self.die()
+            result = function(*args, **options)
+            if self.calls == 0 and not before:
+                self.die()
+            return result
+
+        return call
+
+    def die(self) -> None:
+        self.dead = self.kill
+        raise Killed
+
+
+class Changes:
+    """Random changes of an archive."""
+
+    def __init__(self, rng: Random, folders: Sequence[Path]) -> None:
+        self.rng, self.folders, self.number = rng, folders, 100
+
+    def files(self) -> list[Path]:
+        return sorted(path for folder in self.folders for path in folder.rglob("*.png"))
+
+    def name(self) -> Path:
+        self.number += 1
+        return self.rng.choice(self.folders) / f"{self.rng.randrange(30):02}.png"
+
+    def age(self, path: Path) -> None:
+        """Leave it young, or let it look old; often as old as another one."""
+        if self.rng.random() < 0.8:
+            aged(path, LONG_AGO_NS + self.rng.randrange(3))
+
+    def one(self) -> None:
+        """Change something."""
+        kinds = (self.new, self.new, self.change, self.remove, self.rename, self.copy, self.touch)
+        self.rng.choice([*kinds, self.swap, self.spoil, self.sidecar, self.replace])()
+
+    def any(self) -> Path:
+        return self.rng.choice(self.files() or [self.new()])
+
+    def new(self) -> Path:
+        path = self.name()
+        save(path, photo(self.number))
+        self.age(path)
+        return path
+
+    def change(self) -> None:
+        path = self.any()
+        self.number += 1
+        path.unlink()  # with another name it is a file of its own
+        save(path, photo(self.number), mtime_ns=LONG_AGO_NS + self.number)
+
+    def remove(self) -> None:
+        self.any().unlink()
+
+    def rename(self) -> None:
+        self.any().rename(self.name())
+
+    def copy(self) -> None:
+        path, new = self.any(), self.name()
+        if path != new:
+            shutil.copy2(path, new)
+
+    def touch(self) -> None:
+        self.age(self.any())
+
+    def swap(self) -> None:
+        one, other = self.any(), self.any()
+        one.rename(one.with_suffix(".x"))
+        if other != one:
+            other.rename(one)
+        one.with_suffix(".x").rename(other)
+
+    def spoil(self) -> None:
+        path = self.any()
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(self.rng.randrange(3)))
+        self.age(path)
+
+    def sidecar(self) -> None:
+        path = self.any().with_suffix(".xmp")
+        if path.exists():
+            path.unlink()
+        else:
+            path.write_bytes(b"")
+
+    def replace(self) -> None:
+        """Put a copy in the place of another file."""
+        self.any().replace(self.any())
+
+
+def content(index: Path) -> dict[bytes, tuple[object, ...]]:
+    """Return what an index holds, without what depends on its past."""
+    opened = snapshot.current(index)
+    records(opened)
+    found: dict[bytes, tuple[object, ...]] = {}
+    for rowset in (opened.pictures, opened.other):
+        rows = np.flatnonzero(rowset.live)
+        for path, each in zip(opened.paths(rows, rowset), rowset.records(rows), strict=True):
+            assert path not in found
+            facts = replace(each.file, root_id=0, path=b"")
+            found[path] = (facts, each.status, each.content_hash, each.descriptors)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_the_index_is_as_if_it_was_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    rng = Random(seed)
+    monkeypatch.setattr(building, "map_items", here)
+    monkeypatch.setattr(writer, "_BATCH", 2)
+    monkeypatch.setattr(ledger, "_CARRY_ROWS", 2)
+    folders = [tmp_path / "photos" / "a", tmp_path / "photos" / "b"]
+    changes = Changes(rng, folders)
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for _ in range(10):
+        changes.new()
+    index = tmp_path / "index"
+    for _ in range(10):
+        for _ in range(rng.choice([0, 1, 2, 2])):
+            options = Options(workers=1, rebuild=rng.random() < 0.1)
+            with monkeypatch.context() as patch:
+                patch.setattr(building, "INTERIM_S", rng.choice([0.0, 600.0]))
+                Deadline(rng.randrange(1, 120), kill=rng.random() < 0.7, patch=patch)
+                with contextlib.suppress(Killed):
+                    building.build(folders, index, options)
+            if snapshot.current_manifest(index) is not None:
+                published(index)
+            for _ in range(rng.randrange(4)):
+                changes.one()
+        building.build(folders, index, Options(workers=1))
+        fresh = tmp_path / "fresh"
+        building.build(folders, fresh, Options(workers=1))
+        assert content(index) == content(fresh)
+        assert list((index / "staging").iterdir()) == list((index / "tmp").iterdir()) == []
+        shutil.rmtree(fresh)

@@ -66,6 +66,13 @@ def add_search_options(parser: argparse.ArgumentParser, *, k: bool) -> None:
         action="store_true",
         help="compare with every picture: no graph, no pruning; slow, the ground truth",
     )
+    parser.add_argument(
+        "--with-companions",
+        dest="companions",
+        action="store_true",
+        help="also a RAW file and the JPEG or HEIC of its stem in its folder, which are left out "
+        "otherwise",
+    )
 
 
 def add_max_pairs(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +96,8 @@ def index_path(args: argparse.Namespace) -> Path:
 
 def search_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options that :func:`add_search_options` added, for a call of the API."""
-    return {"cutoff": args.cutoff, "metric": args.metric, "exact": args.exact}
+    names = ("cutoff", "metric", "exact", "companions")
+    return {name: getattr(args, name) for name in names}
 
 
 def open_index(args: argparse.Namespace) -> Index:
@@ -181,9 +189,11 @@ def match_fields(match: Match) -> dict[str, Any]:
     }
 
 
-def answer_fields(answer: Answer | None, count: int, started: float) -> dict[str, Any]:
+def answer_fields(
+    answer: Answer | None, count: int, started: float, *, left_out: int
+) -> dict[str, Any]:
     """Return the summary fields of a search; None when every query file was unreadable."""
-    return {
+    fields = {
         "complete": answer is not None and answer.complete,
         "exact": answer is not None and answer.exact,
         "engine": answer.engine if answer else None,
@@ -195,6 +205,12 @@ def answer_fields(answer: Answer | None, count: int, started: float) -> dict[str
         "snapshot": answer.snapshot if answer else None,
         "seconds": round(time.monotonic() - started, 4),
     }
+    return fields | ({"companions_left_out": left_out} if left_out else {})
+
+
+def companions_left_out(answers: Iterable[Answer]) -> int:
+    """Count what answers left out for being companions."""
+    return sum(getattr(answer, "companions_left_out", 0) for answer in answers)
 
 
 def together(answers: Iterable[Answer]) -> Answer | None:
@@ -207,7 +223,7 @@ def together(answers: Iterable[Answer]) -> Answer | None:
 
 
 def answer_sentence(fields: Mapping[str, Any]) -> str:
-    """Return the cutoff and, in brackets, how an answer came about."""
+    """Return the cutoff and, in brackets, how an answer came about; then what it left out."""
     if fields["engine"] is None:
         return "the cutoff (no file could be read)"
     if fields["exact"]:
@@ -218,7 +234,9 @@ def answer_sentence(fields: Mapping[str, Any]) -> str:
         engine = f"graph engine, recall {fields['recall']:.4f}"
     complete = "complete" if fields["complete"] else f"cut short by -k {fields['k']}"
     facts = ", ".join([fields["metric"], engine, complete, f"{fields['seconds']:.2f} s"])
-    return f"{fields['cutoff']:g} ({facts})"
+    left_out = fields.get("companions_left_out", 0)
+    note = f"\n{plural(left_out, 'RAW+JPEG companion')} left out (--with-companions)"
+    return f"{fields['cutoff']:g} ({facts})" + (note if left_out else "")
 
 
 def plural(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import annidx
 from annidx.commands import build, groups, pairs, query
-from annidx.errors import FolderNotFound
+from annidx.errors import FolderNotFound, UsageError
 
 HELP = "try it on the pictures shipped with annidx, in a throw-away index"
 DESCRIPTION = """\
@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    if args.index is not None:
+        message = "demo makes an index of its own, which is not kept: leave out --index"
+        raise UsageError(message)
     data = data_folder()
     with tempfile.TemporaryDirectory(prefix="annidx-demo-") as folder:
         index = str(Path(folder) / "index")

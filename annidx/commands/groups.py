@@ -12,6 +12,7 @@ from annidx.commands.common import (
     answer_fields,
     answer_sentence,
     bytes_text,
+    companions_left_out,
     distance_text,
     open_index,
     plural,
@@ -25,7 +26,8 @@ HELP = "groups of near-duplicates"
 DESCRIPTION = """\
 Put pictures together that a chain of pairs within the cutoff connects (linkage: connected), the
 largest group first. A group states its diameter: the largest distance of two members, which may
-exceed the cutoff. Pictures of nearly one flat colour join only byte-identical ones."""
+exceed the cutoff. Pictures of nearly one flat colour join only byte-identical ones; a RAW file and
+the JPEG or HEIC of its stem in its folder make no group."""
 EPILOG = """\
 examples:
   annidx groups
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         for path in group.raw_paths:
             print(f"  {paths(path)}")
     grouped = sum(len(group.raw_paths) for group in found)
-    fields = answer_fields(found.answer, len(found), started)
+    left_out = companions_left_out([found.answer])
+    fields = answer_fields(found.answer, len(found), started, left_out=left_out)
     fields |= {"pictures": grouped, "low_information": found.low_information}
     sentence = f"{plural(len(found), 'group')} of {plural(grouped, 'picture')} within "
     sentence += answer_sentence(fields)

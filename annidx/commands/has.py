@@ -11,6 +11,7 @@ from annidx.commands.common import (
     add_search_options,
     answer_fields,
     answer_sentence,
+    companions_left_out,
     distance_text,
     match_fields,
     open_index,
@@ -21,13 +22,14 @@ from annidx.commands.common import (
     shown,
     together,
 )
-from annidx.commands.query import exit_code, file_names, read_files
+from annidx.commands.query import add_files, exit_code, file_names, read_files
 from annidx.model import path_fields
 
 HELP = "do I have this picture? exit 0 found, 20 not"
 DESCRIPTION = """\
 Tell for each FILE whether the archive has it within the cutoff, and print the nearest picture
-either way. Exit code 0: all are there; 20: at least one is not."""
+either way. A file of the archive is not found by itself, nor by its RAW or JPEG half. Exit code 0:
+all are there; 20: at least one is not."""
 EPILOG = """\
 examples:
   annidx has card/DSC_0042.JPG || cp card/DSC_0042.JPG ~/Photos/inbox/
@@ -38,12 +40,7 @@ NOT_FOUND = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="a picture; - reads names on stdin"
-    )
-    parser.add_argument(
-        "-0", dest="null", action="store_true", help="names on stdin end with a NUL byte"
-    )
+    add_files(parser)
     add_search_options(parser, k=False)
 
 
@@ -68,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{distance_text(near.distance)}  {near.kind:11}  {paths(near.raw_path)}")
     found = sum(bool(matches) for matches in answers)
     answer = together(matches.answer for matches in answers)
-    fields = answer_fields(answer, found, started)
+    left_out = companions_left_out(matches.answer for matches in answers)
+    fields = answer_fields(answer, found, started, left_out=left_out)
     fields |= {"queries": len(records), "failed": failed}
     sentence = f"{found:,} of {plural(len(records), 'picture')} found within "
     print_summary(args, fields, sentence + answer_sentence({**fields, "complete": True}))

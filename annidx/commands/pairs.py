@@ -11,6 +11,7 @@ from annidx.commands.common import (
     add_search_options,
     answer_fields,
     answer_sentence,
+    companions_left_out,
     distance_text,
     open_index,
     plural,
@@ -23,7 +24,7 @@ from annidx.model import path_fields
 HELP = "all pairs of near-duplicates, nearest first"
 DESCRIPTION = """\
 Print every pair of pictures within the cutoff, nearest first. The whole set is joined by the exact
-engine: no pair is missed."""
+engine: no pair is missed. A RAW file and the JPEG or HEIC of its stem in its folder are no pair."""
 EPILOG = """\
 examples:
   annidx pairs
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             start = f"{distance_text(pair.distance)}  {pair.kind:11}"
             print(f"{start}  {paths(pair.raw_a):{width}}  {paths(pair.raw_b)}")
-    fields = answer_fields(found.answer, len(found), started)
+    left_out = companions_left_out([found.answer])
+    fields = answer_fields(found.answer, len(found), started, left_out=left_out)
     sentence = f"{plural(len(found), 'pair')} of {plural(len(index), 'picture')} within "
     print_summary(args, fields, sentence + answer_sentence(fields))
     return 0

@@ -15,6 +15,7 @@ from annidx.commands.common import (
     add_search_options,
     answer_fields,
     answer_sentence,
+    companions_left_out,
     distance_text,
     match_fields,
     open_index,
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 HELP = "the nearest pictures of files, or of every picture (--all)"
 DESCRIPTION = """\
 Print the k nearest pictures within the cutoff for each FILE, nearest first. A FILE need not be in
-the archive; one that is there is not its own neighbour. Single files and lists are answered by
-the graph and re-ranked by exact distances; --all is answered by the exact engine."""
+the archive; one that is there is not its own neighbour, nor is its RAW or JPEG half. Single files
+and lists are answered by the graph and re-ranked by exact distances; --all is answered by the exact
+engine."""
 EPILOG = """\
 examples:
   annidx query new.jpg
@@ -48,14 +50,21 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
+    add_files(parser)
+    parser.add_argument("--all", action="store_true", help="every picture of the archive")
+    add_search_options(parser, k=True)
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the files that are asked about, see :func:`file_names`."""
     parser.add_argument(
         "files", nargs="*", metavar="FILE", help="a picture; - reads names on stdin"
     )
-    parser.add_argument("--all", action="store_true", help="every picture of the archive")
     parser.add_argument(
         "-0", dest="null", action="store_true", help="names on stdin end with a NUL byte"
     )
-    add_search_options(parser, k=True)
+    # argparse takes the -3 of `-k -3` for an option once there is one that looks like a number.
+    parser._has_negative_number_optionals.clear()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,14 +80,17 @@ def run(args: argparse.Namespace) -> int:
     if names is None:
         found = neighbours = index.neighbours(**options)
         answer: Answer | None = neighbours.answer
+        left_out = companions_left_out([neighbours.answer])
         asked, failed = len(index), 0
     else:
         records, failed = read_files(names, args.metric)
         found = index.query_many(records, **options)
         answer = together(matches.answer for matches in found)
+        left_out = companions_left_out(matches.answer for matches in found)
         asked = len(records)
     count = print_matches(args, index, found, asked)
-    fields = answer_fields(answer, count, started) | {"queries": asked, "failed": failed}
+    fields = answer_fields(answer, count, started, left_out=left_out)
+    fields |= {"queries": asked, "failed": failed}
     sentence = f"{plural(count, 'neighbour')} of {plural(asked, 'picture')} within "
     print_summary(args, fields, sentence + answer_sentence(fields))
     return exit_code(failed, asked)
@@ -86,6 +98,9 @@ def run(args: argparse.Namespace) -> int:
 
 def file_names(args: argparse.Namespace) -> list[str]:
     """Return the files that are asked about, those listed on stdin included."""
+    if "" in args.files:  # an unset variable of a shell
+        message = "the name of a FILE is empty: name a picture"
+        raise UsageError(message)
     names = [name for name in args.files if name != "-"]
     if "-" in args.files or args.null:
         separator = b"\0" if args.null else b"\n"

@@ -15,17 +15,21 @@ from annidx.commands.common import (
     print_summary,
     shown,
 )
-from annidx.model import IGNORED, READABLE, path_fields
+from annidx.model import IGNORED, READABLE, STATUSES, path_fields
 
 if TYPE_CHECKING:
     from annidx.index import Index
 
 HELP = "what is in the index; --failed names unreadable files"
-DESCRIPTION = "Print what the current snapshot holds, or the files that could not be read."
+DESCRIPTION = """\
+Print what the current snapshot holds, or (--failed) the files that could not be read, each with its
+status and the reason."""
 EPILOG = """\
 examples:
   annidx status
   annidx status --failed"""
+
+BESIDE = "RAW or JPEG half, a Live Photo video or a sidecar"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,12 +59,14 @@ def _failed(args: argparse.Namespace, index: Index) -> int:
         if args.json:
             print_json({**path_fields("path", raw), "status": status, "error": error})
         else:
-            print(f"{status:12}  {paths(raw)}" + (f": {error}" if error else ""))
+            print(f"{status:12}  {paths(raw)}: {error or STATUSES[status]}")
     print_summary(args, {"failed": count}, f"{plural(count, 'file')} could not be read")
     return 0
 
 
 def _fields(index: Index) -> dict[str, Any]:
+    from annidx.answers import with_companions  # noqa: PLC0415 - heavy from here on
+
     manifest = index.manifest
     counts = dict(manifest.counts)
     sizes = sum(entry.size for entry in manifest.segments)
@@ -72,6 +78,7 @@ def _fields(index: Index) -> dict[str, Any]:
         "images": sum(counts.get(status, 0) for status in READABLE),
         "failed": sum(n for status, n in counts.items() if status not in READABLE | IGNORED),
         "statuses": counts,
+        "with_companions": with_companions(index.snapshot),
         "left_out": dict(manifest.left_out),
         "roots": [{**path_fields("path", r.path), "status": r.status} for r in manifest.roots],
         "segments": len(manifest.segments),
@@ -95,7 +102,11 @@ def _print(index: Index, fields: dict[str, Any]) -> None:
     manifest = index.manifest
     print(f"index      {fields['index']}")
     print(f"snapshot   {manifest.number}, {manifest.created}")
-    print(f"pictures   {fields['images']:,}, {fields['failed']:,} unreadable")
+    truncated = manifest.counts.get("truncated", 0)
+    damaged = f", {truncated:,} of them truncated" if truncated else ""
+    print(f"pictures   {fields['images']:,}{damaged}, {fields['failed']:,} unreadable")
+    if fields["with_companions"]:
+        print(f"companions {plural(fields['with_companions'], 'picture')} with a {BESIDE}")
     for root in manifest.roots:
         print(f"root       {shown(root.path)} ({root.status})")
     print(f"on disk    {plural(len(manifest.segments), 'segment')}, {bytes_text(fields['bytes'])}")
@@ -106,7 +117,11 @@ def _print(index: Index, fields: dict[str, Any]) -> None:
         used = "" if graph["used"] else ", NOT USED: build again"
         print(f"graph      {graph['metric']}: {graph['nodes']:,} nodes, {recall}{used}")
     left = ", ".join(f"{count:,} {reason}" for reason, count in fields["left_out"].items())
-    ignored = {status: n for status, n in manifest.counts.items() if status in IGNORED}
-    left = ", ".join(filter(None, [left, *(f"{n:,} {status}" for status, n in ignored.items())]))
+    ignored = [
+        plural(count, status) if status == "video" else f"{count:,} {status}"
+        for status, count in manifest.counts.items()
+        if status in IGNORED
+    ]
+    left = ", ".join(filter(None, [left, *ignored]))
     if left:
         print(f"left out   {left}")

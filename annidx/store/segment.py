@@ -186,6 +186,19 @@ class Segment:
         values: npt.NDArray[Any] = self.column(name).to_numpy(zero_copy_only=False)
         return values
 
+    def fixed(self, name: str) -> npt.NDArray[np.uint8]:
+        """Return a column of fixed width, (rows, width) uint8."""
+        column = self.column(name)
+        width = column.type.byte_width
+        start = column.offset * width
+        block = np.frombuffer(column.buffers()[1], np.uint8)[start : start + self.rows * width]
+        return block.reshape(self.rows, width)
+
+    def filled(self, name: str) -> npt.NDArray[np.bool_]:
+        """Tell for each row whether its list is not empty, (rows,)."""
+        lengths = self.column(name).value_lengths().to_numpy(zero_copy_only=False)
+        return np.asarray(lengths > 0)
+
     def descriptor(self, name: str) -> npt.NDArray[np.uint8]:
         """Return the stored bytes of a descriptor, (rows, width) uint8, mapped from the file."""
         width = DESCRIPTORS[name].width

@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import json
 import logging
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -45,6 +44,7 @@ class Rowset:
         self.segments = [segment for _, segment in segments]
         self.starts = np.cumsum([0, *(entry.rows for entry in self.entries)])
         self._starts: list[int] = self.starts.tolist()
+        self._columns: dict[str, list[pa.Array]] = {}
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -72,10 +72,32 @@ class Rowset:
                 result[place] = value
         return result
 
+    def fixed(self, name: str) -> npt.NDArray[np.uint8]:
+        """Return a column of fixed width, such as a hash, over all rows, (rows, width)."""
+        blocks = [segment.fixed(name) for segment in self.segments]
+        return np.concatenate(blocks) if blocks else np.zeros((0, 1), np.uint8)
+
+    def filled(self, name: str) -> npt.NDArray[np.bool_]:
+        """Tell for all rows whether a list is not empty, (rows,)."""
+        parts = [segment.filled(name) for segment in self.segments]
+        return np.concatenate(parts) if parts else np.zeros(0, np.bool_)
+
+    def labels(self, name: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+        """Return a column of few different texts as numbers over all rows, and the texts."""
+        texts: list[str] = []
+        parts = [np.zeros(0, np.int32)]
+        for segment in self.segments:
+            encoded = segment.column(name).dictionary_encode()
+            parts.append(encoded.indices.to_numpy() + np.int32(len(texts)))
+            texts += encoded.dictionary.to_pylist()
+        return np.concatenate(parts), texts
+
     def value(self, name: str, row: int) -> Any:
         """Return a column at one row; quick, for look-ups row by row."""
+        if name not in self._columns:
+            self._columns[name] = [segment.column(name) for segment in self.segments]
         owner = bisect.bisect_right(self._starts, row) - 1
-        return self.segments[owner].column(name)[row - self._starts[owner]].as_py()
+        return self._columns[name][owner][row - self._starts[owner]].as_py()
 
     def table(self, rows: Rows, names: Iterable[str]) -> pa.Table:
         """Return ascending rows as a table that a writer takes; at least one."""
@@ -130,13 +152,17 @@ class Snapshot:
         """Absolute path of each root by its id."""
         return {root.root_id: root.path for root in self.manifest.roots}
 
+    @cached_property
+    def folders(self) -> dict[int, bytes]:
+        """The same, each with a slash at its end."""
+        return {root_id: path.rstrip(b"/") + b"/" for root_id, path in self.root_paths.items()}
+
     def paths(self, rows: Rows, rowset: Rowset | None = None) -> list[bytes]:
         """Return the absolute paths of rows of pictures (or of another rowset)."""
         chosen = rowset or self.pictures
         roots, relative = chosen.values("root_id", rows), chosen.values("path", rows)
-        known = self.root_paths
-        found = zip(roots, relative, strict=True)
-        return [os.path.join(known[root], path) for root, path in found]  # noqa: PTH118 - bytes
+        folders = self.folders
+        return [folders[root] + path for root, path in zip(roots, relative, strict=True)]
 
 
 def current(index: Path) -> Snapshot:
