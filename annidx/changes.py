@@ -96,6 +96,7 @@ class _Rows:
         self.kept = np.zeros(len(self.rowset), np.bool_)
         self.rewritten = np.zeros(len(self.rowset), np.bool_)
         self.carried = np.zeros(len(self.rowset), np.bool_)  # rewritten, with the same picture
+        self.displaced = np.zeros(len(self.rowset), np.bool_)
         self._numbers = {name: self.rowset.numbers(name) for name in _NUMBERS}
         self._hashes = self.rowset.fixed("content_hash")
         self._statuses, self._names = self.rowset.labels("status")
@@ -130,6 +131,8 @@ class _Rows:
     def of_size(self, file: File) -> list[int]:
         """Return some rows of a file's size, those with its inode or time first."""
         start, stop = np.searchsorted(self._sizes, [file.size, file.size + 1])
+        if start == stop:
+            return []
         rows = self._size_rows[start:stop]
         same = self._numbers["mtime_ns"][rows] == file.mtime_ns
         if file.inode:
@@ -270,6 +273,12 @@ class KnownFiles:
         rows.rewritten[known.row], rows.carried[known.row] = True, same
         rows.kept[known.row] = False
 
+    def displace(self, path: bytes) -> None:
+        """Note that another picture lies at a path now; what lay there may be found elsewhere."""
+        known = self.at(path)
+        if known is not None:
+            self._rows[known.kind].displaced[known.row] = True
+
     def lives_on(self, known: Known) -> bool:
         """Tell whether a row is kept, or a new row has taken its place."""
         rows = self._rows[known.kind]
@@ -299,10 +308,10 @@ class KnownFiles:
     def entries(self, kind: Kind, *, interim: bool = False) -> tuple[Rowset, list[SegmentEntry]]:
         """Return the rows of a kind, and its segments with all that is not kept removed.
 
-        With `interim`, whatever has no new row yet is still there.
+        With `interim`, whatever has no new row yet is still there, unless its path has one.
         """
         rows = self._rows[kind]
-        keep = rows.kept | ~rows.rewritten if interim else rows.kept
+        keep = rows.kept | ~(rows.rewritten | rows.displaced) if interim else rows.kept
         return rows.rowset, snapshot.without(rows.rowset, ~keep)
 
     def kept_from(self, row: int) -> int:

@@ -81,18 +81,24 @@ class Ledger:
             return
         moved = next((known for known in same if self._has_moved(known, outcome.file)), None)
         is_copy = not (here or moved)
+        if not here:
+            self.known.displace(task.path)
         self.carry(here or moved or same[0], outcome.file, outcome.read_ns, is_copy=is_copy)
         self.added += is_copy
 
     def _has_moved(self, known: Known, file: File) -> bool:
         """Tell whether a file is the one that was known under another path, not a copy of it."""
-        before = known.file
-        if self.known.lives_on(known) or os.path.lexists(self.known.path(known)):
+        before, root = known.file, self._roots.get(known.file.root_id)
+        if self.known.lives_on(known):
             return False
-        if file.inode and (file.device, file.inode) == (before.device, before.inode):
-            return True
-        root = self._roots.get(before.root_id)
-        return root is not None and root.status == "online"  # else it is only out of sight
+        is_same = bool(file.inode) and (file.device, file.inode) == (before.device, before.inode)
+        try:
+            there = os.lstat(self.known.path(known))
+        except OSError:
+            return is_same or (root is not None and root.status == "online")  # or out of sight
+        # Another file lies there now: pictures may have changed places.
+        another = there.st_dev == before.device and there.st_ino != before.inode
+        return is_same and another and root is not None and not root.moved
 
     def _add(self, path: bytes, record: Record, known: Known | None) -> None:
         """Write what a file holds now; the same content keeps its number."""

@@ -37,8 +37,7 @@ Engine = Literal["graph", "exact"]
 
 @dataclass(slots=True, unsafe_hash=True)
 class File:
-    """A regular file that the walk has found. Never changed; frozen, it would take 8 times as long
-    to make, and a walk makes millions.
+    """A regular file that the walk has found. (Not frozen: millions are made, at 8 times the cost.)
 
     Attributes
     ----------

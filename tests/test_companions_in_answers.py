@@ -95,6 +95,7 @@ def ends(found: Iterable[Any]) -> set[frozenset[str]]:
         (b"a.NEF", b"a.jpg", True),
         (b"2020/a.NEF", b"2020/A.JPG", True),
         (b"2020/a.heic", b"2020/a.dng", True),
+        (b"2020/a.crw", b"2020/a.thm", True),  # which is a JPEG, and has no companions of its own
         (b"2020/a.jpg", b"2020/a.heic", False),
         (b"2020/a.NEF", b"2020/b.jpg", False),
         (b"2020/a.NEF", b"exports/a.jpg", False),
@@ -117,7 +118,7 @@ def test_which_pairs_are_left_out(
 
 def test_a_picture_that_is_no_companion_of_both_keeps_its_pairs(tmp_path: Path) -> None:
     """And its group holds RAW and JPEG, since it is near to either."""
-    files = {b"a.NEF": 0, b"a.jpg": 0, b"web/a.jpg": 0, b"b.NEF": 1, b"b.jpg": 1, b"b.heic": 1}
+    files = {b"b.NEF": 1, b"b.jpg": 1, b"b.heic": 1, b"a.NEF": 0, b"a.jpg": 0, b"web/a.jpg": 0}
     index = made(tmp_path, rows_of(files))
     found = index.find_pairs()
     assert ends(found) == {
@@ -136,8 +137,13 @@ def test_a_picture_that_is_no_companion_of_both_keeps_its_pairs(tmp_path: Path) 
         ["a.NEF", "a.jpg", "a.jpg"],
         ["b.heic", "b.jpg"],
     ]
+    assert [group.number for group in groups] == [1, 2]
     assert told(groups.answer) == 3
-    assert [len(group.paths) for group in index.groups(companions=True)] == [3, 3]
+    everything = index.find_pairs(companions=True)
+    for group in index.groups(companions=True):
+        assert len(group.paths) == 3
+        apart = [pair.distance for pair in everything if pair.a in group.paths]
+        assert (group.diameter, group.weakest) == (max(apart), sorted(apart)[1])
     assert list(index.find_pairs(exact=True)) == list(found)
 
 
@@ -236,6 +242,23 @@ def test_a_jpeg_does_not_find_its_raw(tmp_path: Path) -> None:
     both = index.query_many([in_place(tmp_path, row) for row in rows])
     assert [len(each) for each in both] == [1, 1, 2]
     assert [told(each.answer) for each in both] == [1, 1, 0]
+
+
+def test_a_file_that_was_changed_since_still_has_its_companions(tmp_path: Path) -> None:
+    """Its own row is not among the hits any more."""
+    rows = rows_of({b"a.NEF": 0, b"a.jpg": 1, b"b.jpg": 1})
+    index = made(tmp_path, rows)
+    query = in_place(tmp_path, replace(rows[0], descriptors=rows[2].descriptors))
+    assert names(index.query(query)) == ["b.jpg"]
+
+
+def test_a_thumbnail_of_the_camera_has_no_companions_and_is_one(tmp_path: Path) -> None:
+    rows = rows_of({b"a.crw": 0, b"a.thm": 0})
+    assert [row.file.companions for row in rows] == [(b"a.thm",), ()]
+    index = made(tmp_path, rows)
+    for row in rows:
+        assert list(index.query(in_place(tmp_path, row))) == []
+        assert len(index.query(in_place(tmp_path, row), companions=True)) == 1
 
 
 def test_a_picture_from_elsewhere_finds_both(tmp_path: Path) -> None:

@@ -428,6 +428,8 @@ def test_too_many_pairs_are_refused_beforehand(index: Index) -> None:
     for ask in (index.pairs, index.groups, index.neighbours):
         with pytest.raises(UsageError, match=r"about 378 pairs .* the limit of 100\b"):
             ask(cutoff=1e9, max_pairs=100)
+        with pytest.raises(UsageError, match="max_pairs is -1, expected 0 or more"):
+            ask(max_pairs=-1)
     assert index.pairs(cutoff=1e9, max_pairs=378).num_rows == 28 * 27 // 2
 
 

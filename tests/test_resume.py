@@ -445,6 +445,23 @@ def test_interim_snapshots_while_a_root_is_merged(place: Place, tmp_path: Path) 
     assert len(snapshot.current(place.index).manifest.roots) == 1
 
 
+@pytest.mark.parametrize("over", ["0.png", "7.png"])
+def test_interim_snapshots_when_pictures_change_places(place: Place, over: str) -> None:
+    """Also over one that is there no more, and over one that could not be read."""
+    (place.archive / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    aged(place.archive / "broken.png")
+    place.build()
+    place.patch.setattr(building, "INTERIM_S", 0.0)
+    (place.archive / "3.png").rename(place.archive / over)
+    (place.archive / "4.png").rename(place.archive / "x")
+    (place.archive / "5.png").rename(place.archive / "4.png")
+    (place.archive / "x").rename(place.archive / "5.png")
+    (place.archive / "6.png").rename(place.archive / "broken.png")
+    report = place.build()
+    assert (report.images, report.failed, report.removed) == (COUNT - 1, 0, 1)
+    assert len(published(place.index)) > 3
+
+
 def test_a_kill_after_an_interim_snapshot(place: Place) -> None:
     place.build()
     for number in range(6):

@@ -318,13 +318,10 @@ def batches(
 
 def _found(task: Task, facts: os.stat_result) -> File:
     """Return the file of a task as it is now."""
-    return replace(
-        task.file,
-        size=facts.st_size,
-        mtime_ns=facts.st_mtime_ns,
-        device=facts.st_dev if task.keeps_inodes else 0,
-        inode=facts.st_ino if task.keeps_inodes else 0,
-    )
+    was = task.file
+    device, inode = (facts.st_dev, facts.st_ino) if task.keeps_inodes else (0, 0)
+    size, mtime_ns = facts.st_size, facts.st_mtime_ns
+    return File(was.root_id, was.path, size, mtime_ns, device, inode, was.companions)
 
 
 def _too_much(needed: int, limit: int) -> str:

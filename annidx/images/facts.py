@@ -24,6 +24,8 @@ class Facts:
 
 def read(image: Any) -> Facts:
     """Read the facts of a PIL image; EXIF is often broken and never worth a picture."""
+    if image.format in ("JPEG", "MPO") and not {"exif", "xmp"} & image.info.keys():
+        return Facts()
     ordinary = jpeg.exif(image.info.get("exif") or b"")
     if ordinary is None:
         return odd(image)

@@ -9,7 +9,6 @@ that often. Apart from that, a segment is rewritten when a quarter of its rows a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,13 +74,16 @@ class SegmentWriter:
         self.entries: list[SegmentEntry] = []
         self._journal = journal
         self._records: dict[Kind, list[Record]] = {"pictures": [], "other": []}
+        self._numbers: dict[Kind, list[tuple[int, int]]] = {"pictures": [], "other": []}
         self._tables: dict[Kind, list[pa.Table]] = {"pictures": [], "other": []}
 
     def add(self, record: Record) -> None:
         """Take one record; new ones get their number."""
-        if record.image_id < 0:
-            record = replace(record, image_id=self._new_id(), first_seen_ns=self.now_ns)
+        is_new = record.image_id < 0
+        number = self._new_id() if is_new else record.image_id
         kind: Kind = "pictures" if record.status in READABLE else "other"
+        # Beside the record: to replace two of its fields would take longer than all the rest.
+        self._numbers[kind].append((number, self.now_ns if is_new else record.first_seen_ns))
         self._records[kind].append(record)
         if len(self._records[kind]) >= _BATCH:
             self._gather(kind)
@@ -167,7 +169,10 @@ class SegmentWriter:
         """Turn the records that are waiting into a table: smaller, and in the journal."""
         records, self._records[kind] = self._records[kind], []
         if records:
-            self.take(table_of(records, kind), kind)
+            numbers, seen = zip(*self._numbers[kind], strict=True)
+            self._numbers[kind].clear()
+            changed = {"image_id": numbers, "first_seen_ns": seen}
+            self.take(with_columns(table_of(records, kind), changed), kind)
 
     def _write(self, kind: Kind) -> None:
         table = pa.concat_tables(self._tables[kind])

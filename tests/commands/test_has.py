@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.commands.running import (
     ONE_MATCH,
     PICTURES,
@@ -59,3 +61,14 @@ def test_a_list_on_stdin(index: Path) -> None:
 
 def test_no_file_is_a_usage_error_that_speaks_of_no_option_it_lacks(index: Path) -> None:
     assert "--all" not in complaint("has", index=index, code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([""], "the name of a FILE is empty"),
+        (["--cutoff", "-1", ALONE], "cutoff is -1, expected a distance of 0 or more"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(index: Path, words: list[str], said: str) -> None:
+    assert said in complaint("has", *words, index=index, code=2)

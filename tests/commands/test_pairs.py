@@ -114,6 +114,7 @@ def test_too_many_pairs_are_refused_with_both_numbers(index: Path) -> None:
     [
         (["--metric", "phash"], "unknown metric 'phash': expected one of thumb, signature"),
         (["--cutoff", "-1"], "cutoff is -1, expected a distance of 0 or more"),
+        (["--max-pairs", "-1"], "max_pairs is -1, expected 0 or more"),
         (["--cutoff", "nan"], "cutoff is nan, expected a distance of 0 or more"),
     ],
 )

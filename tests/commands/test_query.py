@@ -195,8 +195,13 @@ def test_all_where_nothing_is_near(unlike: Path) -> None:
     [
         ([], "name at least one FILE"),
         (["--all", "a.jpg"], "either --all or FILE"),
+        ([""], "the name of a FILE is empty"),
+        ([ALONE, ""], "the name of a FILE is empty"),
         (["-k", "0", ALONE], "k is 0, expected 1 or more"),
+        (["-k", "-3", ALONE], "k is -3, expected 1 or more"),
+        (["-0", "-k", "-3", ALONE], "k is -3, expected 1 or more"),
         (["--cutoff=-0.5", ALONE], "cutoff is -0.5, expected a distance of 0 or more"),
+        (["--cutoff", "-1", ALONE], "cutoff is -1, expected a distance of 0 or more"),
         (["--metric", "PDQ", ALONE], "unknown metric 'PDQ': expected one of thumb, signature"),
     ],
 )
