@@ -21,7 +21,7 @@ from annidx import roots as rooted
 from annidx.changes import Known, KnownFiles
 from annidx.descriptors import DEFAULT_DESCRIPTORS, DEFAULT_METRIC, chosen, descriptor
 from annidx.errors import IndexDamaged, UsageError
-from annidx.images import decode, extract
+from annidx.images import extract, raw
 from annidx.images.extract import Extractor, Outcome, Task
 from annidx.images.scan import Walk, is_inside
 from annidx.ledger import Ledger
@@ -39,10 +39,6 @@ log = logging.getLogger(__name__)
 
 INTERIM_S = 600.0
 """A long build publishes what it has so far this often."""
-
-DEFAULT_MEMORY = 700_000_000
-"""What pictures that are being decoded may take with one worker; each further one adds
-:data:`annidx.images.extract.ORDINARY_BYTES`."""
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _WINDOW = 8  # batches a worker that may wait for their turn: what a kill may lose besides
@@ -245,8 +241,8 @@ class _Build:
         """Walk, decide, and let the workers look at what is new or changed."""
         if not self.was.segments:  # a first build: all there is goes to the workers
             warm_up(extract.PRELOAD)
-        large, ordinary = extract.budget(self._memory(), self.workers)
-        limits = decode.Limits(pixels=self._max_pixels(), memory=large)
+        options = self.options
+        limits, ordinary = extract.limits(options.memory, options.max_megapixels, self.workers)
         self.waiting: deque[Item] = deque()
         outcomes: Generator[Outcome, None, None] = map_items(
             Extractor(self.names, limits, ordinary),
@@ -271,15 +267,6 @@ class _Build:
             outcomes.close()
             self.writer.checkpoint()  # interrupted or not: the next build finds it
             self.journal.close()
-
-    def _memory(self) -> int:
-        chosen = self.options.memory
-        beside = (self.workers - 1) * extract.ORDINARY_BYTES
-        return DEFAULT_MEMORY + beside if chosen is None else chosen
-
-    def _max_pixels(self) -> int:
-        chosen = self.options.max_megapixels
-        return decode.MAX_PIXELS if chosen is None else int(chosen * 1e6)
 
     def _tasks(self) -> Iterator[Task | None]:
         """Yield what the workers are to look at; note what stands between."""
@@ -338,7 +325,11 @@ class _Build:
             return False
         if self.options.rebuild or self.outdated:
             return True
-        if known is None or known.status in READABLE | IGNORED:
+        if known is None:
+            return False
+        if known.status == "raw-unsupported":
+            return raw.available()  # installed since
+        if known.status in READABLE | IGNORED:
             return False
         raised = (self.options.memory or self.options.max_megapixels) is not None
         return self.options.retry_failed or (known.status == "too-large" and raised)

@@ -12,7 +12,7 @@ from annidx.model import IGNORED, READABLE, File, Record
 from annidx.store.manifest import Kind, Root
 from annidx.store.writer import Carried, SegmentWriter
 
-_CARRY_ROWS = 1000
+_CARRY_ROWS = 250  # what a kill may lose of them; 18 us a row, with 1000 it is 11, with 32 75
 
 
 class Ledger:

@@ -104,7 +104,6 @@ def test_a_first_build_that_is_killed_twice_and_interrupted(photos: Path, index:
     assert summary["adopted"] + summary["decoded"] == COUNT
     assert summary["adopted"] >= 2 * (80 - BATCH) + 30
     assert set(ids(index)) == names(photos)
-    assert build(index)["published"] is False
 
 
 def test_ctrl_c_loses_no_row(photos: Path, index: Path) -> None:
@@ -136,11 +135,11 @@ def test_a_later_build_that_is_killed(photos: Path, index: Path) -> None:
         aged(photos / f"{80 + number:03}.png", LONG_AGO_NS + 2)
     for number in range(100):
         save(photos / f"new {number:03}.png", photo(600 + number, (24, 16)))
-    kill(index, 70)
+    kill(index, 120)  # 60 are only hashed
     assert ids(index) == before
-    kill(index, 70)
+    kill(index, 40)
     summary = build(index)
-    assert summary["decoded"] <= 120 - 2 * (70 - BATCH) + 60  # of 180, 60 are only hashed
+    assert summary["decoded"] <= 120 - (60 - BATCH)
     after = ids(index)
     assert set(after) == names(photos)
     for number in range(20):
@@ -171,7 +170,7 @@ def test_what_extracts_everything_anew_is_killed(photos: Path, index: Path) -> N
 
 def test_killed_from_outside(photos: Path, index: Path) -> None:
     """As soon as there is a journal, whatever it is doing then, and its workers with it."""
-    command = [entry_point(), "build", "--index", index, "--workers", "2", photos]
+    command = list(map(str, (entry_point(), "build", "--index", index, "--workers", "2", photos)))
     for _ in range(2):
         child = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, env=environment({}), start_new_session=True
@@ -230,13 +229,12 @@ def test_a_disk_that_is_full(photos: Path, disk: Path) -> None:
         save(few / f"few {number}.png", photo(2000 + number))
     build(index, few)
     before = ids(index)
-    for more in (0, 100, 300, 500, 700, 900):
+    for more in (0, 100, 200, 400):
         resize(disk, used(disk) + more)
         line = complaint("build", "--workers", "2", photos, index=index, code=1)
         assert "No space left on device" in line, line
         assert "free some space and build again" in line
         assert ids(index) == before
-        run("status", index=index)
         resize(disk, 20_000)
     summary = build(index, photos)
     assert summary["images"] == COUNT + 5

@@ -541,7 +541,8 @@ class Changes:
 
     def name(self) -> Path:
         self.number += 1
-        return self.rng.choice(self.folders) / f"{self.rng.randrange(30):02}.png"
+        folder = self.rng.choice(self.folders)
+        return folder / f"{self.rng.randrange(30):02}.png"
 
     def age(self, path: Path) -> None:
         """Leave it young, or let it look old; often as old as another one."""
@@ -635,14 +636,21 @@ def test_whatever_happens_the_index_is_as_if_it_was_new(
     for _ in range(10):
         changes.new()
     index = tmp_path / "index"
-    for _ in range(10):
+    for step in range(8):
+        if step == 4:  # from now on both lie in one root
+            folders[:] = [tmp_path / "photos"]
         for _ in range(rng.choice([0, 1, 2, 2])):
             options = Options(workers=1, rebuild=rng.random() < 0.1)
+            is_away = rng.random() < 0.2 and index.exists()
+            if is_away:
+                folders[-1].rename(tmp_path / "away")
             with monkeypatch.context() as patch:
                 patch.setattr(building, "INTERIM_S", rng.choice([0.0, 600.0]))
                 Deadline(rng.randrange(1, 120), kill=rng.random() < 0.7, patch=patch)
                 with contextlib.suppress(Killed):
-                    building.build(folders, index, options)
+                    building.build([each for each in folders if each.exists()], index, options)
+            if is_away:
+                (tmp_path / "away").rename(folders[-1])
             if snapshot.current_manifest(index) is not None:
                 published(index)
             for _ in range(rng.randrange(4)):

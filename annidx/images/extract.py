@@ -22,6 +22,9 @@ MAX_BYTES = 2 * 1024**3 - 1
 PRELOAD = ("annidx.images.extract", "annidx.images.compute")
 """What worker processes import before they start."""
 
+LARGE_BYTES = 700_000_000
+"""What the picture that goes alone may take, unless --memory says otherwise."""
+
 ORDINARY_BYTES = 150_000_000
 """What each worker but one may take at any time: a 24-megapixel PNG. Larger ones go alone."""
 
@@ -285,6 +288,26 @@ def budget(memory: int, workers: int) -> tuple[int, int]:
         return memory, memory
     ordinary = min(ORDINARY_BYTES, memory // (2 * (workers - 1)))
     return memory - (workers - 1) * ordinary, ordinary
+
+
+def limits(
+    memory: int | None, max_megapixels: float | None, workers: int
+) -> tuple[decode.Limits, int]:
+    """Return the limits of a build, and what a picture beside a large one may take.
+
+    Parameters
+    ----------
+    memory : int, optional
+        Bytes that all pictures that are being decoded may take together; None: 700 MB and 150 MB
+        for each worker but one.
+    max_megapixels : float, optional
+        None: 400.
+    workers : int
+    """
+    all_of_it = LARGE_BYTES + (workers - 1) * ORDINARY_BYTES if memory is None else memory
+    large, ordinary = budget(all_of_it, workers)
+    pixels = decode.MAX_PIXELS if max_megapixels is None else int(max_megapixels * 1e6)
+    return decode.Limits(pixels=pixels, memory=large), ordinary
 
 
 def time_limit(task: Task, seconds: float) -> float:

@@ -27,7 +27,7 @@ pixels, often with black bars that bring 3:2 to 4:3, and previews from 1,024 on,
 USABLE_PREVIEW = 256
 """Short side of a preview that is better than nothing: the gray that descriptors look at."""
 
-NO_RAWPY = "camera RAW needs LibRaw: pip install 'annidx[raw]'"
+NO_RAWPY = "camera RAW needs LibRaw: pip install rawpy (the extra annidx[raw])"
 
 _MAGIC = {  # what begins so, is so
     "CR2": rb"II\*\0....CR",

@@ -419,7 +419,7 @@ def test_without_rawpy_nothing_is_read(monkeypatch: pytest.MonkeyPatch, name: st
     assert not raw.available()
     error = refused(containers()[name])
     assert error.status == "raw-unsupported"
-    assert "pip install 'annidx[raw]'" in str(error)
+    assert "pip install rawpy" in str(error)
     assert raw.predicted_memory(containers()[name]) == 0
 
 
