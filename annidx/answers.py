@@ -28,20 +28,6 @@ _NO_HASH = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
-class SearchAnswer(Answer):
-    """What a search of the archive says about itself.
-
-    Attributes
-    ----------
-    companions_left_out : int
-        Pairs (of a query: pictures) that were near and left out since one is the companion of the
-        other.
-    """
-
-    companions_left_out: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """What is known of a query, as far as its matches depend on it.
 
@@ -183,7 +169,7 @@ class Found:
     cut: bool
     companions_left_out: int
 
-    def under(self, answer: SearchAnswer, k: int | None) -> Matches:
+    def under(self, answer: Answer, k: int | None) -> Matches:
         """Return them with the answer that is true of them."""
         left_out = self.companions_left_out
         told = replace(answer, k=k, complete=not self.cut, companions_left_out=left_out)

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from annidx import __version__
 from annidx.commands.common import add_common_options, shown_text
@@ -35,10 +36,21 @@ exit codes:
 """
 
 
+class VerbParser(argparse.ArgumentParser):
+    """Refuses itself what it does not know: the usage that is shown is then the verb's."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse all of it."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser with all verbs."""
     # Two of them: set_defaults() reaches into the actions that a parser shares with its parents.
-    before, common = (argparse.ArgumentParser(add_help=False) for _ in range(2))
+    before, common = (VerbParser(add_help=False) for _ in range(2))
     add_common_options(before)
     add_common_options(common)
     parser = argparse.ArgumentParser(
@@ -51,7 +63,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"annidx {__version__}")
     parser.set_defaults(index=None, json=False, quiet=False, verbose=False)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="VERB", required=True, parser_class=VerbParser
+    )
     for name in VERBS:
         module = importlib.import_module(f"annidx.commands.{name}")
         verb = verbs.add_parser(

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx import answers, graphs, queries
-from annidx.answers import Asked, Named, SearchAnswer
+from annidx.answers import Asked, Named
 from annidx.descriptors import DEFAULT_METRIC, Descriptor
 from annidx.errors import UsageError
-from annidx.model import IGNORED, Engine, Groups, Matches, Neighbours, Pairs
+from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
 from annidx.search import exact as scan
 from annidx.search import groups as grouping
 from annidx.search import planner, selfjoin
@@ -328,7 +328,7 @@ class Index:
 
     def _search(
         self, measure: Descriptor, stored: Stored, limit: float, k: int | None, *, exact: bool
-    ) -> list[tuple[Hits, SearchAnswer]]:
+    ) -> list[tuple[Hits, Answer]]:
         """Answer stored vectors with the engine that the planner chooses."""
         started = time.monotonic()
         vectors = self.vectors(measure.name)
@@ -423,9 +423,9 @@ class Index:
         started: float,
         complete: bool = True,
         left_out: int = 0,
-    ) -> SearchAnswer:
+    ) -> Answer:
         entry = graphs.usable(self.snapshot, measure.name)
-        return SearchAnswer(
+        return Answer(
             metric=measure.name,
             cutoff=limit,
             k=k,

@@ -229,6 +229,8 @@ class Answer:
         Number of the snapshot that answered.
     seconds : float
         Wall time of the search.
+    companions_left_out : int
+        Near pairs (of a query: pictures) left out since one is the companion of the other.
     """
 
     metric: str
@@ -240,6 +242,7 @@ class Answer:
     recall: float | None
     snapshot: int
     seconds: float
+    companions_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +294,7 @@ class Matches(Sequence[Match]):
     ----------
     query : str
         The path that was asked, or a description such as '<image>'.
-    matches : tuple of Match
-    answer : Answer
+    matches, answer : tuple of Match, Answer
     nearest : Match or None
         The nearest picture found, even beyond the cutoff; set by ``has`` only.
     """
@@ -340,8 +342,7 @@ class Pairs(Sequence[Pair]):
 
     Attributes
     ----------
-    pairs : tuple of Pair
-    answer : Answer
+    pairs, answer : tuple of Pair, Answer
     """
 
     pairs: tuple[Pair, ...]
@@ -424,8 +425,7 @@ class Groups(Sequence[Group]):
     ----------
     groups : tuple of Group
     low_information : int
-        Pictures of almost one flat colour that have near neighbours of their own class; they join a
-        group only with pictures of the same bytes.
+        Pictures of almost one flat colour near others of that class, and in no group with them.
     answer : Answer
     """
 

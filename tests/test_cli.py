@@ -140,6 +140,15 @@ def test_the_parser_names_what_it_refuses(index: Path, words: list[str], named: 
     assert named in usage_error("pairs", *words, index=index)
 
 
+@pytest.mark.parametrize("words", [["pairs"], ["roots", "list"]], ids=" ".join)
+def test_what_a_verb_does_not_know_shows_its_usage(words: list[str]) -> None:
+    said = run(*words, "--no-such-option", code=2).stderr
+    assert said.startswith(f"usage: annidx {' '.join(words)} ")
+    assert said.endswith(
+        f"annidx {' '.join(words)}: error: unrecognized arguments: --no-such-option\n"
+    )
+
+
 def test_unknown_and_missing_verbs() -> None:
     last = usage_error("bild")
     assert "'bild'" in last

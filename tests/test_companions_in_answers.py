@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from annidx import Index, graphs
-from annidx.answers import SearchAnswer, with_companions
+from annidx.answers import with_companions
 from annidx.descriptors import THUMB
 from annidx.images.companions import DEVELOPED, Companions
-from annidx.model import Answer, File, Match, Record
+from annidx.model import File, Match, Record
 from annidx.store import snapshot
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Rowset, Snapshot
@@ -71,11 +71,6 @@ def in_place(folder: Path, row: Record) -> Record:
     return replace(row, file=replace(row.file, path=path, companions=()))
 
 
-def told(answer: Answer) -> int:
-    assert isinstance(answer, SearchAnswer)
-    return answer.companions_left_out
-
-
 def names(matches: Iterable[Match]) -> list[str]:
     return [Path(match.path).name for match in matches]
 
@@ -109,10 +104,10 @@ def test_which_pairs_are_left_out(
 ) -> None:
     index = made(tmp_path, rows_of({one: 0, other: 0, b"else.jpg": 1, b"2020/else.NEF": 2}))
     found = index.find_pairs()
-    assert (len(found), told(found.answer)) == ((0, 1) if is_left_out else (1, 0))
+    assert (len(found), found.answer.companions_left_out) == ((0, 1) if is_left_out else (1, 0))
     everything = index.find_pairs(companions=True)
     assert ends(everything) == {frozenset(map(os.fsdecode, (one, other)))}
-    assert told(everything.answer) == 0
+    assert everything.answer.companions_left_out == 0
     assert found.answer.complete
 
 
@@ -126,7 +121,7 @@ def test_a_picture_that_is_no_companion_of_both_keeps_its_pairs(tmp_path: Path) 
         frozenset({"a.jpg", "web/a.jpg"}),
         frozenset({"b.jpg", "b.heic"}),
     }
-    assert told(found.answer) == 3
+    assert found.answer.companions_left_out == 3
     assert list(found) == [
         pair for pair in index.find_pairs(companions=True) if pair in list(found)
     ]
@@ -138,7 +133,7 @@ def test_a_picture_that_is_no_companion_of_both_keeps_its_pairs(tmp_path: Path) 
         ["b.heic", "b.jpg"],
     ]
     assert [group.number for group in groups] == [1, 2]
-    assert told(groups.answer) == 3
+    assert groups.answer.companions_left_out == 3
     everything = index.find_pairs(companions=True)
     for group in index.groups(companions=True):
         assert len(group.paths) == 3
@@ -155,7 +150,7 @@ def test_raw_and_jpeg_alone_make_no_group(tmp_path: Path) -> None:
     assert group.diameter == group.weakest == pair.distance
     assert group.freed_bytes == 1000
     assert list(index.neighbours()) == []
-    assert told(index.neighbours().answer) == 1
+    assert index.neighbours().answer.companions_left_out == 1
 
 
 def test_neighbours_and_pairs_agree(tmp_path: Path) -> None:
@@ -210,7 +205,7 @@ def test_k_counts_what_is_left(tmp_path: Path, engine: str) -> None:
     whole = index.query(query, k=None)
     assert whole.answer.engine == engine
     assert sorted(names(whole)) == [f"{number}.jpg" for number in range(5)]
-    assert told(whole.answer) == len(DEVELOPED)
+    assert whole.answer.companions_left_out == len(DEVELOPED)
     everything = index.query(query, k=None, companions=True)
     assert len(everything) == 5 + len(DEVELOPED)
     order = [match.path for match in everything]
@@ -219,7 +214,7 @@ def test_k_counts_what_is_left(tmp_path: Path, engine: str) -> None:
         assert list(found) == list(whole)[:k]
         assert found.answer.complete == (k >= 5)
         next_one = order.index(whole[k].path) if k < 5 else len(order)
-        assert told(found.answer) == next_one - min(k, 5)
+        assert found.answer.companions_left_out == next_one - min(k, 5)
         assert list(index.query(query, k=k, companions=True)) == list(everything)[:k]
 
 
@@ -238,10 +233,10 @@ def test_a_jpeg_does_not_find_its_raw(tmp_path: Path) -> None:
     index = made(tmp_path, rows)
     found = index.query(in_place(tmp_path, rows[1]))
     assert [match.path for match in found] == [str(tmp_path / "photos/web/a.NEF")]
-    assert told(found.answer) == 1
+    assert found.answer.companions_left_out == 1
     both = index.query_many([in_place(tmp_path, row) for row in rows])
     assert [len(each) for each in both] == [1, 1, 2]
-    assert [told(each.answer) for each in both] == [1, 1, 0]
+    assert [each.answer.companions_left_out for each in both] == [1, 1, 0]
 
 
 def test_a_file_that_was_changed_since_still_has_its_companions(tmp_path: Path) -> None:
@@ -269,7 +264,7 @@ def test_a_picture_from_elsewhere_finds_both(tmp_path: Path) -> None:
     for query in (card, without_file):
         found = index.query(query)
         assert sorted(names(found)) == ["a.NEF", "a.jpg"]
-        assert told(found.answer) == 0
+        assert found.answer.companions_left_out == 0
     (found,) = index.query_vectors(PICTURES[:1])
     assert len(found) == 2
 
@@ -281,7 +276,7 @@ def test_has_asks_for_another_one(tmp_path: Path) -> None:
     assert list(found) == []
     assert found.nearest is not None
     assert names([found.nearest]) == ["b.jpg"]
-    assert told(found.answer) == 1
+    assert found.answer.companions_left_out == 1
     assert names(index.has(in_place(tmp_path, rows[0]), companions=True)) == ["a.jpg"]
 
 
@@ -315,7 +310,7 @@ def test_the_real_path_decides_where_inodes_are_unknown(
     file = File(0, os.fsencode(path.resolve()), facts.st_size, 1, facts.st_dev, now(facts))
     found = index.query(replace(rows[0], file=file))
     assert names(found) == ["b.jpg"]
-    assert told(found.answer) == 1
+    assert found.answer.companions_left_out == 1
 
 
 def test_one_inode_of_nought_for_all(tmp_path: Path) -> None:

@@ -386,7 +386,7 @@ def test_a_root_that_changes_in_between(place: Place, tmp_path: Path, what: str)
         other.rename(tmp_path / "moved")
         roots.move(place.index, other, tmp_path / "moved")
         report = place.build()
-        assert report.images == COUNT + 2
+        assert (report.images, report.decoded) == (COUNT + 2, COUNT + 1 - 5)
     elif what == "removed":
         roots.remove(place.index, other)
         report = place.build()
@@ -621,7 +621,7 @@ def content(index: Path) -> dict[bytes, tuple[object, ...]]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_the_index_is_as_if_it_was_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -636,8 +636,8 @@ def test_whatever_happens_the_index_is_as_if_it_was_new(
     for _ in range(10):
         changes.new()
     index = tmp_path / "index"
-    for step in range(8):
-        if step == 4:  # from now on both lie in one root
+    for step in range(6):
+        if step == 3:  # from now on both lie in one root
             folders[:] = [tmp_path / "photos"]
         for _ in range(rng.choice([0, 1, 2, 2])):
             options = Options(workers=1, rebuild=rng.random() < 0.1)

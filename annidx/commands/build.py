@@ -178,7 +178,9 @@ class Meter:
         if self._bar is None:
             from tqdm import tqdm  # noqa: PLC0415 - 84 ms that only a terminal needs
 
-            self._bar = tqdm(unit="B", unit_scale=True, leave=False, bar_format=WALKING)
+            self._bar = tqdm(
+                desc="looking", unit="B", unit_scale=True, leave=False, bar_format=WALKING
+            )
         failed = f", {progress.failed:,} unreadable" if progress.failed else ""
         if progress.stage == "extract":
             more = "+" if progress.walking else ""

@@ -210,7 +210,7 @@ def answer_fields(
 
 def companions_left_out(answers: Iterable[Answer]) -> int:
     """Count what answers left out for being companions."""
-    return sum(getattr(answer, "companions_left_out", 0) for answer in answers)
+    return sum(answer.companions_left_out for answer in answers)
 
 
 def together(answers: Iterable[Answer]) -> Answer | None:

@@ -57,7 +57,11 @@ class Journal:
         if kind not in self._begun:
             self._open[kind].truncate(0)
             self._open[kind].seek(0)
-            facts = {"builds_on": _state(self._base), "roots": self._roots}
+            facts = {
+                "builds_on": _state(self._base),
+                "roots": self._roots,
+                "next_root_id": self._base.next_root_id,
+            }
             self._write(kind, json.dumps(facts).encode())
             self._write(kind, table.schema.serialize())
             self._begun.add(kind)
@@ -128,6 +132,7 @@ def left_behind(
     base : Manifest
     roots : Mapping of int to bytes
         Absolute paths of today's roots by their ids, which the rows get; rows of others go.
+        A root that has moved since is the same.
     names : Mapping of str to int
         Descriptors and their versions.
     """
@@ -141,7 +146,10 @@ def left_behind(
         found = pa.ipc.read_schema(pa.py_buffer(description))
         if not found.equals(schema(kind, names), check_metadata=True):
             continue
-        ids = {int(key): today.get(base64.b64decode(path)) for key, path in facts["roots"].items()}
+        before = {int(key): base64.b64decode(path) for key, path in facts["roots"].items()}
+        # A root that was published keeps its number when it is moved; others may have lost theirs.
+        fixed = {key for key in before if key < facts.get("next_root_id", 0) and key in roots}
+        ids = {key: key if key in fixed else today.get(path) for key, path in before.items()}
         for frame in frames:
             batch = pa.ipc.read_record_batch(pa.py_buffer(frame), found)
             table = _with_roots(pa.Table.from_batches([batch]), ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.commands.running import run
+from tests.commands.running import complaint, run
 
 
 def test_it_shows_every_step_and_leaves_nothing(tmp_path: Path) -> None:
@@ -26,4 +26,10 @@ def test_json_alone_is_on_stdout(tmp_path: Path) -> None:
     done = run("demo", "--json", TMPDIR=str(tmp_path))
     lines = [json.loads(line) for line in done.stdout[:-1].split("\n")]
     assert lines[-1]["message_type"] == "summary"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_is_not_taken(tmp_path: Path) -> None:
+    """It would be ignored: the demo's own is thrown away."""
+    assert "leave out --index" in complaint("demo", index=tmp_path / "index", code=2)
     assert list(tmp_path.iterdir()) == []

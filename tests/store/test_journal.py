@@ -196,6 +196,18 @@ def test_roots_are_known_by_their_paths(index: Path) -> None:
     assert read(index, roots={}) == []
 
 
+def test_a_root_that_has_moved_is_the_same(index: Path) -> None:
+    """Its number was published; that of a new root was not, and may be another one's today."""
+    base = replace(BASE, next_root_id=2)
+    written = Journal(index, base, ROOTS)
+    written.replace_old()
+    written.append(table_of([*batch(1), *batch(2, root_id=2)], "pictures"), "pictures")
+    written.close()
+    lefts = left_behind(index, base, {1: b"/moved", 2: b"/other", 3: b"/two"}, NAMES)
+    assert [left.table["root_id"].to_pylist() for left in lefts] == [[1, 3]]
+    assert read(index, base=base, roots={2: b"/other"}) == []
+
+
 # --- damage -------------------------------------------------------------------------------------
 
 BATCHES = ([1, 2], [3], [4, 5, 6])

@@ -15,6 +15,7 @@ from annidx.descriptors import DESCRIPTORS
 from annidx.errors import IndexDamaged
 from annidx.model import Record
 from annidx.store import snapshot, writer
+from annidx.store.journal import Journal, left_behind
 from annidx.store.manifest import Manifest, Root, SegmentEntry
 from annidx.store.segment import ROWS, Segment
 from annidx.store.snapshot import Snapshot
@@ -215,3 +216,30 @@ def test_segments_stay_few_whatever_comes(daily: list[int], first: int) -> None:
     assert sum(sizes) == first + sum(daily)
     assert max(sizes) <= ROWS
     assert len(sizes) <= bound(sum(sizes))
+
+
+# --- the journal --------------------------------------------------------------------------------
+
+
+def test_rows_are_noted_long_before_they_are_a_segment(index: Path) -> None:
+    """In batches of 32 of each kind, and all of them at a checkpoint."""
+    base, names = Manifest(0, ""), {name: each.version for name, each in DESCRIPTORS.items()}
+    noted = Journal(index, base, {1: b"/one"})
+    noted.replace_old()
+    made = SegmentWriter(index, 41, NOW_NS, noted)
+
+    def found() -> list[int]:
+        lefts = left_behind(index, base, {1: b"/one"}, names)
+        return [number for left in lefts for number in left.table["image_id"].to_pylist()]
+
+    for number in range(31):
+        made.add(new(number))
+    assert found() == []
+    made.add(replace(failure(31), image_id=-1))
+    made.add(new(32))
+    assert found() == [*range(41, 72), 73]
+    made.checkpoint()
+    assert found() == [*range(41, 72), 73, 72]
+    made.flush()
+    assert found() == [*range(41, 72), 73, 72]  # not twice
+    noted.close()
