@@ -158,12 +158,15 @@ class _Build:
         self.roots, self.next_root_id = rooted.merged(
             self.base.roots, added, self.base.next_root_id
         )
+        if not self.roots:
+            message = f'{index}: it has no roots yet. Run "annidx build FOLDER".'
+            raise UsageError(message)
+        paths = {root.root_id: root.path for root in (*self.base.roots, *self.roots)}
         self.known = KnownFiles(opened)
-        self._look_at_roots()
-        self.by_id = {root.root_id: root for root in self.roots}
-        paths = {root.root_id: root.path for root in self.roots}
         self.journal = Journal(index, self.was, paths)
         self._adopt(paths)
+        self._look_at_roots()
+        self.by_id = {root.root_id: root for root in self.roots}
         exclude = self.base.exclude if options.exclude is None else options.exclude
         self.exclude = tuple(glob for glob in exclude if glob)
         self.workers = worker_count(options.workers)
@@ -191,6 +194,7 @@ class _Build:
         files.sweep(self.index, snapshot.named_files(self.index))
         self.first_adopted = {kind: self.known.count(kind) for kind in _KINDS}
         if self.options.rebuild:
+            self.journal.replace_old()
             return
         taken = SegmentWriter(self.index, self.base.next_image_id, 0, self.journal)
         next_image_id = self.base.next_image_id
@@ -202,7 +206,7 @@ class _Build:
         if taken.entries:
             segments = (*self.base.segments, *taken.entries)
             self.base = replace(self.base, segments=segments, next_image_id=next_image_id)
-            roots = {**{root.root_id: root for root in self.base.roots}, **self.by_id}
+            roots = {root.root_id: root for root in (*self.base.roots, *self.roots)}
             with_all_roots = replace(self.base, roots=tuple(roots.values()))
             self.known = KnownFiles(Snapshot(self.index, with_all_roots))
             self.known.supersede(self.first_adopted)
@@ -265,13 +269,16 @@ class _Build:
             self._keep_unseen()
         finally:
             outcomes.close()
+            self.ledger.settle()
             self.writer.checkpoint()  # interrupted or not: the next build finds it
             self.journal.close()
 
     def _tasks(self) -> Iterator[Task | None]:
         """Yield what the workers are to look at; note what stands between."""
         for item in self.survey.items():
-            if item is not None:
+            if isinstance(item, Carry) and not self.waiting:
+                self.ledger.carry(item.known, item.file, item.known.read_ns)
+            elif item is not None:
                 self.waiting.append(item)
             if not isinstance(item, Carry):
                 yield item
@@ -349,6 +356,7 @@ class _Build:
         if published:
             self._tell("publish")
             manifest = snapshot.publish(self.index, manifest)
+            files.sweep(self.index, snapshot.named_files(self.index))
         self.journal.restart(manifest)
         return (manifest if published else self.was), published
 
@@ -401,13 +409,13 @@ class _Build:
     def report(self, manifest: Manifest, *, published: bool, seconds: float) -> BuildReport:
         """Sum up."""
         by_status = manifest.counts
-        adopted = self.known.kept_from(self.first_adopted["pictures"])
+        first = self.first_adopted["pictures"]
         left_out = self._left_out()
         left_out.update({each: by_status[each] for each in sorted(IGNORED & set(by_status))})
         return BuildReport(
             images=sum(by_status.get(status, 0) for status in READABLE),
-            added=self.ledger.added + adopted,
-            adopted=adopted,
+            added=self.ledger.added + self.known.kept_from(first, self.was.next_image_id),
+            adopted=self.known.kept_from(first),
             removed=self.known.removed_pictures(),
             failed=sum(n for each, n in by_status.items() if each not in READABLE | IGNORED),
             decoded=self.ledger.decoded,

@@ -112,6 +112,11 @@ class _Rows:
         self._size_rows = self.live[by_size]
         self._sizes = self._numbers["size"][self._size_rows]
 
+    @property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """The number of each row's picture, (rows,)."""
+        return self._numbers["image_id"]
+
     def chunks(self) -> Iterator[Rows]:
         """Yield the live rows in pieces."""
         for start in range(0, len(self.live), _CHUNK):
@@ -314,7 +319,7 @@ class KnownFiles:
         keep = rows.kept | ~(rows.rewritten | rows.displaced) if interim else rows.kept
         return rows.rowset, snapshot.without(rows.rowset, ~keep)
 
-    def kept_from(self, row: int) -> int:
-        """Count the pictures from a row on that are kept, or carried over."""
+    def kept_from(self, row: int, image_id: int = 0) -> int:
+        """Count the pictures from a row and a number on that are kept, or carried over."""
         rows = self._rows["pictures"]
-        return int((rows.kept | rows.carried)[row:].sum())
+        return int(((rows.kept | rows.carried) & (rows.numbers >= image_id))[row:].sum())

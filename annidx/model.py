@@ -156,7 +156,7 @@ class BuildReport:
     added, removed, failed : int
         Pictures new or changed; gone; that are or claim to be pictures and cannot be read.
     adopted : int
-        Pictures among the added that an interrupted build had extracted.
+        Pictures that an interrupted build had extracted; those that are new are among the added.
     decoded, hashed : int
         Files that were decoded; that were only hashed, since the index knew their content.
     segments : int

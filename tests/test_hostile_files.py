@@ -15,7 +15,6 @@ import socket
 import stat
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 import zlib
@@ -48,7 +47,6 @@ from tests.making import LONG_AGO_NS, aged
 MOST_BYTES = 1_200_000_000
 """What the processes of a build with two workers may take together, by default."""
 
-NOBODY = 65534
 PNG = b"\x89PNG\r\n\x1a\n"
 
 Maker = Callable[[], bytes]
@@ -368,11 +366,8 @@ def add_sparse_files(folder: Folder) -> None:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """Return a folder that everybody may enter, which those of pytest are not."""
-    with tempfile.TemporaryDirectory(prefix="hostile-") as name:
-        Path(name).chmod(0o777)
-        yield Path(name)
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hostile")
 
 
 @pytest.fixture(scope="module")
@@ -391,14 +386,15 @@ def folder(place: Path) -> Iterator[Folder]:
 
 @pytest.fixture(scope="module")
 def user() -> list[str]:
-    """Return the command that makes a command run as somebody who may not read everything."""
+    """Return the command that makes a command run without root's right to read everything."""
     if os.geteuid() != 0:
         return []
-    prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    rights = "-dac_override,-dac_read_search"
+    prefix = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
     try:
         subprocess.run([*prefix, ENTRY_POINT, "--version"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("root may read everything, and nobody else may run annidx here")
+        pytest.skip("root may read everything, and setpriv does not take that right away")
     return prefix
 
 

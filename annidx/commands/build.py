@@ -125,8 +125,7 @@ def sentence(report: BuildReport) -> str:
     """Return what a build did, for people."""
     changes = f"{report.added:,} added, {report.removed:,} removed"
     if report.adopted:
-        changes = f"{report.added:,} added ({report.adopted:,} by an interrupted build), "
-        changes += f"{report.removed:,} removed"
+        changes += f", {report.adopted:,} taken over from an interrupted build"
     if report.images == 0:
         first = "no pictures found"
     else:

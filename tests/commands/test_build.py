@@ -287,6 +287,7 @@ def test_interrupted_in_the_middle(own_index: Path) -> None:
     assert {path: path.read_bytes() for path in (own_index / "snapshots").iterdir()} == snapshots
     assert closing(run("verify", index=own_index)) == "4 files checked, 0 damaged"
     done = run("build", "--rebuild-graphs", index=own_index, code=3)
-    assert "63 pictures in the index: 0 added, 0 removed, 2 unreadable; snapshot 2" in done.stdout
+    assert done.stdout.startswith("63 pictures in the index: 0 added, 0 removed, ")
+    assert "2 unreadable; snapshot 2" in done.stdout
     assert list((own_index / "tmp").iterdir()) == []
     run("verify", index=own_index)

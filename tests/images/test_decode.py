@@ -704,9 +704,8 @@ def test_all_modes_of_a_real_picture_show_the_same(shared: Path) -> None:
     colours = {name: thumb for name, thumb in thumbs.items() if not is_gray(thumb)}
     grays = {name: thumb for name, thumb in thumbs.items() if is_gray(thumb)}
     for alike in (colours, grays):
-        first = next(iter(alike.values()), None)
         for name, thumb in alike.items():
-            assert np.linalg.norm(thumb - first) < 60, name
+            assert np.linalg.norm(thumb - next(iter(alike.values()))) < 60, name
 
 
 def is_gray(thumb: npt.NDArray[np.float64]) -> bool:

@@ -107,9 +107,9 @@ def large(mode: str) -> Image.Image:
     if mode == "I;16":
         return Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
     if mode in ("RGBA", "LA"):
-        image = colours.convert("RGBA") if mode == "RGBA" else gray.convert("LA")
-        image.putalpha(gray)
-        return image
+        both = colours.convert("RGBA") if mode == "RGBA" else gray.convert("LA")
+        both.putalpha(gray)
+        return both
     return colours.quantize(64) if mode == "P" else colours.convert(mode)
 
 
