@@ -22,7 +22,7 @@ from annidx.changes import Known, KnownFiles
 from annidx.descriptors import DEFAULT_DESCRIPTORS, DEFAULT_METRIC, chosen, descriptor
 from annidx.errors import IndexDamaged, UsageError
 from annidx.images import extract, raw
-from annidx.images.extract import Extractor, Outcome, Task
+from annidx.images.extract import Bounded, Extractor, Outcome, Task
 from annidx.images.scan import Walk, is_inside
 from annidx.ledger import Ledger
 from annidx.model import IGNORED, READABLE, BuildReport, Progress, Record
@@ -249,7 +249,7 @@ class _Build:
         limits, ordinary = extract.limits(options.memory, options.max_megapixels, self.workers)
         self.waiting: deque[Item] = deque()
         outcomes: Generator[Outcome, None, None] = map_items(
-            Extractor(self.names, limits, ordinary),
+            Bounded(Extractor(self.names, limits, ordinary)),
             extract.batches(self._tasks()),
             workers=self.workers,
             timeout_s=lambda task: extract.time_limit(task, self.options.timeout_s),

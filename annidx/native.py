@@ -1,11 +1,14 @@
-"""Keeps what C and C++ libraries print out of the user's terminal."""
+"""Keeps C and C++ libraries in bounds: what they print, and what they take."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import resource
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 
@@ -30,3 +33,37 @@ def silence_stderr() -> None:
     """Point file descriptor 2 at nothing for good: for worker processes."""
     with Path(os.devnull).open("wb") as null:
         os.dup2(null.fileno(), 2)
+
+
+@contextlib.contextmanager
+def at_most(more_bytes: int) -> Iterator[None]:
+    """Let this process take so much more memory for a while, and no byte beyond.
+
+    What asks for more gets none: a MemoryError, or whatever a library makes of it. Counts what is
+    asked for, used or not. The limit belongs to the whole process: for workers. Linux only;
+    elsewhere nothing happens.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    _keep_no_large_blocks()
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = pages * resource.getpagesize() + more_bytes
+    if soft != resource.RLIM_INFINITY:
+        limit = min(limit, soft)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+@cache
+def _keep_no_large_blocks() -> None:
+    """Have glibc give back what is freed: else it raises, after the first large picture, the size
+    from which it does, and a worker keeps hundreds of megabytes of free blocks."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        m_mmap_threshold = -3
+        mallopt(m_mmap_threshold, 8 * 1024**2)

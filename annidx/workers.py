@@ -391,7 +391,7 @@ def _clean_start(preload: Sequence[str]) -> Iterator[None]:
     """
     from multiprocess import forkserver, resource_tracker
 
-    with _START_LOCK:  # or two threads restore each other's dummy
+    with _START_LOCK, _safe_path():  # the lock, or two threads restore each other's dummy
         resource_tracker.ensure_running()  # first, since its start unblocks SIGINT
         forkserver.set_forkserver_preload(list(preload))
         main = sys.modules["__main__"]
@@ -407,6 +407,24 @@ def _clean_start(preload: Sequence[str]) -> Iterator[None]:
 def _send(pipe: Any, value: Any) -> None:
     """Send by plain pickle: dill, which multiprocess sends by, takes ten times as long."""
     pipe.send_bytes(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep the current folder out of the import path of the processes that are started.
+
+    They are started with -c, which puts it in front: a folder of pictures that holds a struct.py
+    would have it run.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _serve(pipe: Any, pickled: bytes) -> None:

@@ -6,6 +6,7 @@ files that change while they are read. The large runs are in scripts/torture_mem
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import os
@@ -230,8 +231,8 @@ MADE: dict[str, tuple[frozenset[str], Maker]] = {
     "50000.png": (frozenset({"too-large"}), lambda: png(50_000, 50_000, data=zeros(9))),
     "900mp.png": (frozenset({"too-large"}), lambda: png(30_000, 30_000, colour=0)),
     "300mp.png": (frozenset({"too-large"}), lambda: png(20_000, 15_000)),
-    "100mp.png": (frozenset({"ok"}), lambda: png(10_000, 10_000)),
-    "broken-100mp.png": (ANY, lambda: png(10_000, 10_000, data=zeros(2 * 10**8))),
+    "60mp.png": (frozenset({"ok"}), lambda: png(10_000, 6_000)),
+    "broken-30mp.png": (ANY, lambda: png(6_000, 5_000, data=zeros(5 * 10**7))),
     "65500.jpg": (
         frozenset({"too-large"}),
         lambda: jpeg().replace(struct.pack(">HH", 480, 640), b"\xff\xdc\xff\xdc", 1),
@@ -302,7 +303,7 @@ class Folder:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, name: str | bytes, data: bytes, expected: frozenset[str]) -> Path:
-        path = Path(os.fsdecode(os.path.join(bytes(self.path), os.fsencode(name))))
+        path = self.path / os.fsdecode(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         self.expected[bytes(path)] = expected
@@ -427,8 +428,6 @@ def built(place: Path, folder: Folder, user: list[str]) -> Built:
 
 
 def raw_path(row: Row) -> bytes:
-    import base64
-
     return base64.b64decode(row["path_base64"]) if "path_base64" in row else row["path"].encode()
 
 
@@ -445,7 +444,7 @@ def test_it_is_calm(built: Built) -> None:
     assert built.done.returncode == 3
     lines = built.done.stderr.splitlines()
     assert all(line.startswith("annidx: warning: ") for line in lines), built.done.stderr
-    assert [line for line in lines if "closed: folder cannot be listed" in line] == lines
+    assert [line for line in lines if "closed': folder cannot be listed" in line] == lines
 
 
 def test_every_entry_is_counted_once(built: Built, folder: Folder) -> None:
@@ -577,26 +576,25 @@ class Meddler(threading.Thread):
         path.symlink_to("/dev/zero")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_files_that_change_while_they_are_read(tmp_path: Path, seed: int) -> None:
+def test_files_that_change_while_they_are_read(tmp_path: Path) -> None:
     pictures, index = tmp_path / "pictures", tmp_path / "index"
     pictures.mkdir()
-    for number in range(200):
+    for number in range(120):
         path = pictures / f"{number:03}.jpg"
         path.write_bytes(jpeg(200 + number, 150))
         aged(path, LONG_AGO_NS + number)
-    meddler = Meddler(pictures, seed)
+    meddler = Meddler(pictures, seed=1)
     meddler.start()
     try:
         built = build(index, pictures, "--workers", "2", prefix=[])
     finally:
         meddler.done.set()
         meddler.join()
-    assert meddler.deeds > 50
+    assert meddler.deeds > 20
     assert built.done.returncode in (0, 3)
     assert built.done.stderr == ""
     _, summary = json_lines("status", index=index)
-    assert sum(summary["statuses"].values()) <= 200
+    assert sum(summary["statuses"].values()) <= 120
     # When all is quiet, the index is what a fresh one would be.
     afterwards = build(index, prefix=[])
     fresh = build(tmp_path / "fresh", pictures, prefix=[])

@@ -59,12 +59,20 @@ DRAFT_PIXELS = 1_000_000
 WORKING_BYTES = 16_000_000
 """What decoding takes whatever the size: a band of pixels, a decoder's buffers, the descriptors."""
 
+NO_MEMORY = "takes more memory than it may: raise it with --memory"
+
+MOST_SCANS = 1000
+"""Of a JPEG in several scans; cameras and optimisers write up to some dozens. Each may be ten bytes
+that take as long as the whole picture."""
+
 pillow_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the workers use all processors, and each takes a stack
 PngImagePlugin.MAX_TEXT_CHUNK = 4 * 1024**2  # what is larger is left out, see _without_text
 _lenient = threading.Lock()  # LOAD_TRUNCATED_IMAGES is one flag for the whole process
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
+_OUT_OF_MEMORY = re.compile(r"out of memory|decoder error -9\b", re.IGNORECASE)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
@@ -241,7 +249,7 @@ def _failure(error: Exception, data: bytes, path: bytes) -> PictureUnreadable:
         message = f"its header says more than {2 * limit:,} pixels: --max-megapixels sets the limit"
         return PictureUnreadable(message, "too-large")
     if isinstance(error, MemoryError):
-        return PictureUnreadable("not enough memory to decode it", "too-large")
+        return PictureUnreadable(NO_MEMORY, "too-large")
     if not content.claims_picture(path, data[: content.HEAD_BYTES]):
         # "BMW.txt" begins like a BMP, and is none.
         return PictureUnreadable("not a picture in a known format", "not-a-picture")
@@ -255,6 +263,8 @@ def _unreadable(error: Exception) -> PictureUnreadable:
         message = "begins like or is named like a picture, but no decoder recognises it"
         return PictureUnreadable(message, "unreadable")
     what = " ".join(str(error).split()) or type(error).__name__
+    if _OUT_OF_MEMORY.search(what):
+        return PictureUnreadable(NO_MEMORY, "too-large")
     return PictureUnreadable(f"cannot be decoded: {what[:200]}", "unreadable")
 
 
@@ -348,9 +358,17 @@ def _predicted_memory(data: bytes, opened: _Opened) -> int:
         frame = jpeg.frame(data)
         if frame is not None and frame.is_buffered:
             decoder += frame.coefficient_bytes
+            _refuse_many_scans(data)
     if image.format == "JPEG2000":
         decoder += _jpeg2000_bytes(data, image)
     return len(data) + bytes_per_pixel * pixels + decoder + small + WORKING_BYTES
+
+
+def _refuse_many_scans(data: bytes) -> None:
+    scans = data.count(b"\xff\xda")  # compressed data has no such bytes
+    if scans > MOST_SCANS:
+        message = f"{scans:,} scans; no camera writes more than {MOST_SCANS:,}"
+        raise PictureUnreadable(message, "unreadable")
 
 
 def _jpeg2000_bytes(data: bytes, image: Image.Image) -> int:
@@ -370,8 +388,8 @@ def _decode(data: bytes, opened: _Opened, orientation: int) -> Picture:
     try:
         image = _load(data, opened)
     except OSError as error:
-        if isinstance(error, UnidentifiedImageError):
-            raise
+        if isinstance(error, UnidentifiedImageError) or _OUT_OF_MEMORY.search(str(error)):
+            raise  # leniently, what there was no memory for would be black
         image, truncated = _load_leniently(data), True
     return upright(
         image, opened.box, truncated=truncated, stored_size=opened.size, orientation=orientation

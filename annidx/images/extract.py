@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 import time
@@ -14,6 +15,7 @@ from annidx.errors import PictureUnreadable
 from annidx.images import compute, content, decode, raw
 from annidx.images.pixels import Picture
 from annidx.model import READABLE, STATUSES, File, Record
+from annidx.native import at_most
 from annidx.workers import Again
 
 MAX_BYTES = 2 * 1024**3 - 1
@@ -27,6 +29,9 @@ LARGE_BYTES = 700_000_000
 
 ORDINARY_BYTES = 150_000_000
 """What each worker but one may take at any time: a 24-megapixel PNG. Larger ones go alone."""
+
+SPARE_BYTES = 64_000_000
+"""What a worker may take beyond what is predicted: stacks of a decoder's threads, buffers."""
 
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE}
 """Errors of open() that mean: no regular file there any more (a link, a socket, nothing)."""
@@ -136,8 +141,7 @@ class Extractor:
         except PictureUnreadable as error:
             return Record(file, read_ns, error.status, str(error), content_hash=digest)
         except MemoryError:  # resizing and comparing take some, too
-            message = "not enough memory to decode it"
-            return Record(file, read_ns, "too-large", message, content_hash=digest)
+            return Record(file, read_ns, "too-large", decode.NO_MEMORY, content_hash=digest)
         return Record(
             file=file,
             read_ns=read_ns,
@@ -215,6 +219,43 @@ class Extractor:
             message = _too_much(file.size, self.limits.memory)
             return PictureUnreadable(message, "too-large")
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """An extractor whose process cannot take more than a picture may; what runs in the workers.
+
+    Predictions trust headers, which may lie: an icon of 16 pixels that holds a PNG of 400 million,
+    a TIFF whose one tile is larger than the picture, ten million empty segments.
+
+    Attributes
+    ----------
+    extractor : Extractor
+    """
+
+    extractor: Extractor
+
+    def __call__(self, task: Task) -> Outcome | Again[Task]:
+        """Call the extractor; what asks for too much is answered by Again, alone by 'too-large'."""
+        limits, ordinary = self.extractor.limits, self.extractor.ordinary_bytes
+        allowed = limits.memory if task.alone else ordinary
+        if task.alone:
+            gc.collect()  # what an error's traceback still holds of a large picture
+        read_ns = time.time_ns()
+        try:
+            with at_most(allowed + SPARE_BYTES):
+                outcome = self.extractor(task)
+        except MemoryError:
+            outcome = Record(task.file, read_ns, "too-large", decode.NO_MEMORY)
+        if not task.alone and isinstance(outcome, Record) and _lacked_memory(outcome):
+            return Again(replace(task, alone=True))
+        return outcome
+
+
+def _lacked_memory(record: Record) -> bool:
+    """Tell whether more memory may help; Pillow's WebP does not say what was wrong."""
+    unsaid = "could not create decoder object"
+    return record.error == decode.NO_MEMORY or record.error.endswith(unsaid)
 
 
 def query_record(path: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:
