@@ -150,7 +150,9 @@ class Fuzzer:
         """Let the workers look at all tasks; check each result."""
         memory, ordinary = extract.budget(MEMORY, self.workers)
         outcomes: Generator[extract.Outcome, None, None] = map_items(
-            extract.Extractor(limits=decode.Limits(memory=memory), ordinary_bytes=ordinary),
+            extract.Bounded(
+                extract.Extractor(limits=decode.Limits(memory=memory), ordinary_bytes=ordinary)
+            ),
             iter(lambda: list(itertools.islice(tasks, BATCH)), []),
             workers=self.workers,
             timeout_s=self.timeout_s,

@@ -332,6 +332,7 @@ def test_files_stay_small(project_files: list[Path]) -> None:
     [
         ("bench_extract.py", {"--work", "--photos", "--only", "--czkawka-python", "--json"}),
         ("fuzz_extract.py", {"--minutes", "--seed", "--findings"}),
+        ("torture_memory.py", {"--work", "--json"}),
     ],
 )
 def test_scripts_say_how_they_are_called(script: str, options: set[str], tmp_path: Path) -> None:

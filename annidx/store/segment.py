@@ -183,12 +183,13 @@ class Segment:
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """Return an integer column, (rows,)."""
-        values: npt.NDArray[Any] = self.column(name).to_numpy(zero_copy_only=False)
+        # Not kept here as well: whoever asks for a million rows keeps them once.
+        values: npt.NDArray[Any] = self._read(name).to_numpy(zero_copy_only=False)
         return values
 
     def fixed(self, name: str) -> npt.NDArray[np.uint8]:
         """Return a column of fixed width, (rows, width) uint8."""
-        column = self.column(name)
+        column = self._read(name)
         width = column.type.byte_width
         start = column.offset * width
         block = np.frombuffer(column.buffers()[1], np.uint8)[start : start + self.rows * width]
@@ -196,7 +197,7 @@ class Segment:
 
     def filled(self, name: str) -> npt.NDArray[np.bool_]:
         """Tell for each row whether its list is not empty, (rows,)."""
-        lengths = self.column(name).value_lengths().to_numpy(zero_copy_only=False)
+        lengths = self._read(name).value_lengths().to_numpy(zero_copy_only=False)
         return np.asarray(lengths > 0)
 
     def descriptor(self, name: str) -> npt.NDArray[np.uint8]:
