@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from annidx.store.journal import Journal
 from annidx.store.manifest import GraphEntry, Kind, Manifest, Root, SegmentEntry
 from annidx.store.snapshot import Snapshot
 from annidx.store.writer import SegmentWriter
-from annidx.survey import Carry, Item, Survey
+from annidx.survey import Carry, Survey
 from annidx.workers import Again, Lost, map_items, warm_up, worker_count
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ INTERIM_S = 600.0
 """A long build publishes what it has so far this often."""
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
+_BREATH = 250  # rows carried before results of workers are looked at
 _WINDOW = 8  # batches a worker that may wait for their turn: what a kill may lose besides
 
 OnProgress = Callable[[Progress], None]
@@ -146,7 +147,10 @@ class _Build:
         self.index, self.options, self.progress, self.clock = index, options, progress, clock
         self.warnings: list[str] = []
         self.was, opened = self._open()
-        self.names = _descriptors(options, self.was)
+        left = journal.intent(index, self.was)
+        self.names = _descriptors(options, self.was, left.descriptors)
+        if not (added or self.was.roots):
+            added = left.roots
         self.graph_metrics = _graph_metrics(options, self.was, self.names)
         versions = {name: descriptor(name).version for name in self.names}
         # Vectors of another version are never compared: nothing of the old segments can stay.
@@ -163,13 +167,28 @@ class _Build:
             raise UsageError(message)
         paths = {root.root_id: root.path for root in (*self.base.roots, *self.roots)}
         self.known = KnownFiles(opened)
-        self.journal = Journal(index, self.was, paths)
+        exclude = left.exclude or self.base.exclude
+        exclude = tuple(exclude if options.exclude is None else options.exclude)
+        self.exclude = tuple(glob for glob in exclude if glob)
+        self.journal = Journal(index, self.was, paths, self.names, self.exclude)
         self._adopt(paths)
         self._look_at_roots()
         self.by_id = {root.root_id: root for root in self.roots}
-        exclude = self.base.exclude if options.exclude is None else options.exclude
-        self.exclude = tuple(glob for glob in exclude if glob)
+        if self.outdated and self.hidden and options.descriptors:
+            message = (
+                f"{os.fsdecode(self.hidden[0])} is offline, and other descriptors mean that all "
+                'pictures are read anew: bring it back, or "annidx roots remove" it, first'
+            )
+            raise UsageError(message)
         self.workers = worker_count(options.workers)
+        self.limits, self.ordinary_bytes = extract.limits(
+            options.memory, options.max_megapixels, self.workers
+        )
+        before = self.was.limits
+        now = {"memory": self.limits.memory, "pixels": self.limits.pixels}
+        self.limits_raised = any(value > before.get(name, value) for name, value in now.items())
+        highest = {name: max(value, before.get(name, 0)) for name, value in now.items()}
+        self.base = replace(self.base, limits=highest)
         self.writer = SegmentWriter(index, self.base.next_image_id, clock(), self.journal)
         online = [(root.root_id, root.path) for root in self.roots if root.status == "online"]
         self.walk = Walk(online, [os.fsencode(glob) for glob in self.exclude])
@@ -223,8 +242,11 @@ class _Build:
             self.roots[at] = replace(root, status="offline" if trouble else "online")
             if trouble:
                 self.hidden.append(root.path)
+                fate = "are kept as they were"
+                if self.outdated:
+                    fate = "must be read anew, and are out of the index until it is back"
                 self.warnings.append(
-                    f"{os.fsdecode(root.path)} {trouble}: its pictures are kept as they were. "
+                    f"{os.fsdecode(root.path)} {trouble}: its pictures {fate}. "
                     'Bring it back, or use "annidx roots move" or "annidx roots remove".'
                 )
 
@@ -245,11 +267,9 @@ class _Build:
         """Walk, decide, and let the workers look at what is new or changed."""
         if not self.was.segments:  # a first build: all there is goes to the workers
             warm_up(extract.PRELOAD)
-        options = self.options
-        limits, ordinary = extract.limits(options.memory, options.max_megapixels, self.workers)
-        self.waiting: deque[Item] = deque()
+        self.waiting: deque[Task] = deque()
         outcomes: Generator[Outcome, None, None] = map_items(
-            Bounded(Extractor(self.names, limits, ordinary)),
+            Bounded(Extractor(self.names, self.limits, self.ordinary_bytes)),
             extract.batches(self._tasks()),
             workers=self.workers,
             timeout_s=lambda task: extract.time_limit(task, self.options.timeout_s),
@@ -260,12 +280,12 @@ class _Build:
         interim_at = time.monotonic() + INTERIM_S
         try:
             for outcome in outcomes:
-                self.ledger.book(self._next_task(), outcome)
+                self.ledger.book(self.waiting.popleft(), outcome)
                 self._tell("extract")
                 if time.monotonic() > interim_at and not self.outdated:
                     self._publish_interim()
                     interim_at = time.monotonic() + INTERIM_S
-            self._settle()
+            self.ledger.settle()
             self._keep_unseen()
         finally:
             outcomes.close()
@@ -274,29 +294,19 @@ class _Build:
             self.journal.close()
 
     def _tasks(self) -> Iterator[Task | None]:
-        """Yield what the workers are to look at; note what stands between."""
+        """Yield what the workers are to look at, None now and then; carry what stands between."""
+        carried = 0
         for item in self.survey.items():
-            if isinstance(item, Carry) and not self.waiting:
+            if isinstance(item, Carry):  # at once: there may be a million, and a task takes long
                 self.ledger.carry(item.known, item.file, item.known.read_ns)
-            elif item is not None:
-                self.waiting.append(item)
-            if not isinstance(item, Carry):
+                carried += 1
+                if carried % _BREATH == 0:
+                    yield None
+            else:
+                if item is not None:
+                    self.waiting.append(item)
                 yield item
             self._tell("extract")
-
-    def _next_task(self) -> Task:
-        """Return the task whose outcome comes next; rows to carry on the way are carried."""
-        while not isinstance(item := self.waiting.popleft(), Task):
-            self.ledger.carry(item.known, item.file, item.known.read_ns)
-        return item
-
-    def _settle(self) -> None:
-        """Carry the rows that stand behind the last task."""
-        for item in self.waiting:
-            if isinstance(item, Carry):
-                self.ledger.carry(item.known, item.file, item.known.read_ns)
-        self.waiting.clear()
-        self.ledger.settle()
 
     def _keep_unseen(self) -> None:
         """Keep what lies in roots that are offline and in folders that could not be listed."""
@@ -334,12 +344,12 @@ class _Build:
             return True
         if known is None:
             return False
-        if known.status == "raw-unsupported":
-            return raw.available()  # installed since
-        if known.status in READABLE | IGNORED:
-            return False
-        raised = (self.options.memory or self.options.max_megapixels) is not None
-        return self.options.retry_failed or (known.status == "too-large" and raised)
+        again = {
+            "raw-unsupported": raw.available(),  # installed since
+            "too-large": self.limits_raised or self.options.retry_failed,
+        }
+        failed = known.status not in READABLE | IGNORED
+        return again.get(known.status, failed and self.options.retry_failed)
 
     def publish(self) -> tuple[Manifest, bool]:
         """Write the last segments and the graphs, and publish; a no-op when nothing changed."""
@@ -377,8 +387,9 @@ class _Build:
         return replace(manifest, counts=rooted.counts(Snapshot(self.index, manifest)))
 
     def _left_out(self) -> dict[str, int]:
-        vanished = Counter(vanished=self.ledger.vanished)
-        return {reason: n for reason, n in sorted((self.walk.left_out + vanished).items()) if n}
+        found = dict(self.walk.left_out)  # a copy: the walk may go on while this is counted
+        found["vanished"] = found.get("vanished", 0) + self.ledger.vanished
+        return {reason: n for reason, n in sorted(found.items()) if n}
 
     def _graphs(self, opened: Snapshot) -> list[GraphEntry]:
         if not opened.pictures.live.any():
@@ -429,9 +440,11 @@ class _Build:
         )
 
 
-def _descriptors(options: Options, was: Manifest) -> tuple[str, ...]:
-    """Return the names of the descriptors to compute, in the order of the registry."""
-    return chosen(options.descriptors or tuple(was.descriptors) or DEFAULT_DESCRIPTORS)
+def _descriptors(options: Options, was: Manifest, left: Sequence[str]) -> tuple[str, ...]:
+    """Return the descriptors to compute: as asked, as an interrupted build did, as last time."""
+    asked = options.descriptors
+    remembered = left or tuple(was.descriptors) or DEFAULT_DESCRIPTORS
+    return chosen(remembered if asked is None else asked)
 
 
 def _graph_metrics(options: Options, was: Manifest, names: Sequence[str]) -> tuple[str, ...]:

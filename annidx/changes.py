@@ -80,10 +80,15 @@ def decide(file: File, known: Known | None, *, moved: bool, anew: bool = False) 
     comparable = not moved and file.inode and before.inode and file.device == before.device
     if comparable and file.inode != before.inode:
         return "extract"
-    if before.mtime_ns > known.read_ns - YOUNG_NS:
+    if is_young(known):
         return "hash"
     same_place = (file.root_id, file.path) == (before.root_id, before.path)
     return "keep" if same_place and file.companions == before.companions else "carry"
+
+
+def is_young(known: Known) -> bool:
+    """Tell whether a file was very young when it was read; see :data:`YOUNG_NS`."""
+    return known.file.mtime_ns > known.read_ns - YOUNG_NS
 
 
 class _Rows:
@@ -229,6 +234,10 @@ class KnownFiles:
                 if self.path(known) == path:
                     return known
         return None
+
+    def reason(self, known: Known) -> str:
+        """Return why a file could not be read, as it was said then."""
+        return str(self._rows[known.kind].rowset.value("error", known.row))
 
     def count(self, kind: Kind) -> int:
         """Return the number of rows of a kind, removed ones included."""

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from annidx.changes import Known, KnownFiles
+from annidx.changes import Known, KnownFiles, is_young
 from annidx.images.extract import Outcome, Task, Unchanged, Vanished
 from annidx.model import IGNORED, READABLE, File, Record
 from annidx.store.manifest import Kind, Root
 from annidx.store.writer import Carried, SegmentWriter
 
+_COSTLY = frozenset({"timeout", "crashed", "too-large"})
 _CARRY_ROWS = 250  # what a kill may lose of them; 18 us a row, with 1000 it is 11, with 32 75
 
 
@@ -64,8 +65,12 @@ class Ledger:
         known = self.known.at(path)
         facts = (record.status, record.file, record.content_hash)
         broken = record.status not in READABLE
-        if known and broken and (known.status, known.file, known.content_hash) == facts:
-            self.known.keep(known)
+        same = known and broken and (known.status, known.file, known.content_hash) == facts
+        if known and same and self.known.reason(known) == record.error:
+            if record.status in _COSTLY and is_young(known):
+                self.carry(known, record.file, record.read_ns)  # or it would cost that again
+            else:
+                self.known.keep(known)
         else:
             self._add(path, record, known)
 

@@ -46,7 +46,6 @@ def at_most(more_bytes: int) -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
-    _keep_no_large_blocks()
     pages = int(Path("/proc/self/statm").read_text().split()[5])
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = pages * resource.getpagesize() + more_bytes
@@ -60,9 +59,10 @@ def at_most(more_bytes: int) -> Iterator[None]:
 
 
 @cache
-def _keep_no_large_blocks() -> None:
+def give_back_large_blocks() -> None:
     """Have glibc give back what is freed: else it raises, after the first large picture, the size
-    from which it does, and a worker keeps hundreds of megabytes of free blocks."""
+    from which it does, and a worker keeps hundreds of megabytes of free blocks. Not before that
+    picture: small ones take a sixth more time afterwards."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         m_mmap_threshold = -3

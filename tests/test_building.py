@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -826,3 +827,61 @@ def test_a_first_build_that_dies_goes_on_where_it_was(
     after = {name: each.image_id for name, each in table(index).items()}
     assert after.items() >= before.items()
     assert set(after) == ALL
+
+
+def test_what_an_interrupted_build_was_asked_for_is_remembered(
+    archive: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Roots, descriptors and what to exclude: the next build needs no options."""
+    options = Options(workers=1, descriptors=["thumb", "gray8"], exclude=["3.png"])
+    with monkeypatch.context() as patch:
+        patch.setattr(graphs, "make", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            building.build([archive], index, options)
+    report = building.build([], index, Options(workers=1))
+    assert (report.decoded, report.adopted, report.added) == (0, report.images, report.images)
+    manifest = snapshot.current(index).manifest
+    assert set(manifest.descriptors) == {"thumb", "gray8"}
+    assert manifest.exclude == ("3.png",)
+    assert [root.path for root in manifest.roots] == [bytes(archive)]
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_other_descriptors_wait_for_an_offline_root(archive: Path, index: Path) -> None:
+    building.build([archive], index, Options(workers=1))
+    archive.rename(archive.with_name("away"))
+    with pytest.raises(UsageError, match="is offline"):
+        building.build([], index, Options(workers=1, descriptors=["thumb", "gray8"]))
+    assert snapshot.current(index).manifest.number == 1
+    archive.with_name("away").rename(archive)
+    report = building.build([], index, Options(workers=1, descriptors=["thumb", "gray8"]))
+    assert report.added == 0
+    assert report.decoded == report.images > 0
+
+
+def test_what_was_too_large_is_looked_at_again_once_the_limit_is_raised(
+    archive: Path, index: Path
+) -> None:
+    save(archive / "large.png", photo(50, (1200, 1000)))
+    first = building.build([archive], index, Options(workers=1, max_megapixels=1))
+    assert first.failed == 1
+    (failure,) = annidx.open(index).failures()
+    assert failure[2].endswith("give --max-megapixels 2")
+    again = building.build([], index, Options(workers=1, max_megapixels=1))
+    assert (again.decoded, again.published) == (0, False)
+    raised = building.build([], index, Options(workers=1, max_megapixels=2))
+    assert (raised.decoded, raised.failed) == (1, 0)
+
+
+def test_a_young_file_that_takes_too_long_costs_that_once(archive: Path, index: Path) -> None:
+    """Not at every build: the second one notes that it is not young any more."""
+    os.utime(archive / "0.png")
+    hasty = Options(workers=1, timeout_s=0.000_001)
+    assert building.build([archive], index, hasty).failed >= 1
+    time.sleep(2.1)
+    building.build([], index, hasty)
+    third = building.build([], index, Options(workers=1))
+    assert (third.decoded, third.hashed, third.published) == (0, 0, False)

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-megapixels",
-        type=_more_than_0,
+        type=_megapixels,
         metavar="N",
         help="a picture with more is 'too-large' (default 400)",
     )
@@ -94,12 +94,12 @@ def run(args: argparse.Namespace) -> int:
 
     options = annidx.Options(
         exclude=args.exclude,
-        graph_metrics=args.graphs.split(",") if args.graphs else None,
+        graph_metrics=_names(args.graphs),
         workers=args.workers,
         timeout_s=args.timeout,
         memory=args.memory,
         max_megapixels=args.max_megapixels,
-        descriptors=args.descriptors.split(",") if args.descriptors else None,
+        descriptors=_names(args.descriptors),
         lock_wait_s=args.lock_wait,
         rebuild=args.rebuild,
         rebuild_graphs=args.rebuild_graphs,
@@ -134,6 +134,8 @@ def sentence(report: BuildReport) -> str:
     text = f"{first}: {changes}, {report.failed:,} unreadable; {state} ({report.seconds:.1f} s)"
     if report.failed:
         text += "\nannidx status --failed names the unreadable ones"
+    if report.left_out.get("raw-unsupported"):
+        text += "\ncamera RAW files need rawpy: .venv/bin/pip install rawpy, then build again"
     left = {reason: count for reason, count in report.left_out.items() if count}
     if left:
         text += "\nleft out: " + ", ".join(f"{count:,} {reason}" for reason, count in left.items())
@@ -194,14 +196,15 @@ class Meter:
         self._bar.update(progress.bytes_done - self._bar.n)
 
     def _status(self, progress: Progress) -> dict[str, Any]:
-        share = progress.bytes_done / progress.bytes_found if progress.bytes_found else 1.0
+        share = progress.bytes_done / progress.bytes_found if progress.bytes_found else 0.0
         spent = time.monotonic() - self._started
+        is_open = progress.walking or progress.stage != "extract"  # nobody knows how long
         remaining = round(spent * (1 - share) / share, 1) if share else None
         return {
             "message_type": "status",
             "stage": progress.stage,
             "percent_done": round(share, 4),
-            "seconds_remaining": None if progress.walking else remaining,
+            "seconds_remaining": None if is_open else remaining,
             "walking": progress.walking,
             "files_done": progress.done,
             "total_files": progress.found,
@@ -221,6 +224,24 @@ def _size(text: str) -> int:
     value = int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))
     if value < SMALLEST_MEMORY:
         message = f"{text}: expected at least {SMALLEST_MEMORY // 10**6}M"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Split names at commas; None stays None, and an empty text is an empty list."""
+    if text is None:
+        return None
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _megapixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        message = f"{text}: expected megapixels, more than 0"
         raise argparse.ArgumentTypeError(message)
     return value
 

@@ -78,6 +78,7 @@ def _fields(index: Index) -> dict[str, Any]:
         "images": sum(counts.get(status, 0) for status in READABLE),
         "failed": sum(n for status, n in counts.items() if status not in READABLE | IGNORED),
         "statuses": counts,
+        "descriptors": dict(manifest.descriptors),
         "with_companions": with_companions(index.snapshot),
         "left_out": dict(manifest.left_out),
         "roots": [{**path_fields("path", r.path), "status": r.status} for r in manifest.roots],
@@ -109,6 +110,7 @@ def _print(index: Index, fields: dict[str, Any]) -> None:
         print(f"companions {plural(fields['with_companions'], 'picture')} with a {BESIDE}")
     for root in manifest.roots:
         print(f"root       {shown(root.path)} ({root.status})")
+    print(f"holds      {', '.join(fields['descriptors'])}")
     print(f"on disk    {plural(len(manifest.segments), 'segment')}, {bytes_text(fields['bytes'])}")
     for graph in fields["graphs"]:
         recall = "no pairs in the sample"

@@ -59,7 +59,7 @@ DRAFT_PIXELS = 1_000_000
 WORKING_BYTES = 16_000_000
 """What decoding takes whatever the size: a band of pixels, a decoder's buffers, the descriptors."""
 
-NO_MEMORY = "takes more memory than it may: raise it with --memory"
+NO_MEMORY = "takes more memory than one picture may: give --memory a higher limit"
 
 MOST_SCANS = 1000
 """Of a JPEG in several scans; cameras and optimisers write up to some dozens. Each may be ten bytes
@@ -96,10 +96,21 @@ class Limits:
         Width times height.
     memory : int
         Predicted peak bytes of decoding and describing it, with the bytes of its file.
+    beside : int
+        Bytes that others may take at the same time, to say what limit for all would do.
     """
 
     pixels: int = MAX_PIXELS
     memory: int = 800_000_000
+    beside: int = 0
+
+    def too_much(self, needed: int) -> str:
+        """Say that a picture needs more memory than it may take, and which --memory would do."""
+        enough = -(-(needed + self.beside) // 50_000_000) * 50
+        return (
+            f"decoding needs about {needed / 1e6:,.0f} MB, one picture may take "
+            f"{self.memory / 1e6:,.0f} MB: give --memory {enough}M"
+        )
 
 
 DEFAULT_LIMITS = Limits()
@@ -181,7 +192,7 @@ def look(data: bytes, path: bytes = b"", limits: Limits = DEFAULT_LIMITS) -> Hea
         message = "the file is empty (0 bytes)"
         raise PictureUnreadable(message, "empty")
     if content.is_raw(path, data):
-        message = "camera RAW files are not read yet"
+        message = "camera RAW, of which Pillow would read the 160-pixel preview"
         raise PictureUnreadable(message, "raw-unsupported")
     _silence_pillow()
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, limits.pixels)  # raises at twice it
@@ -191,11 +202,7 @@ def look(data: bytes, path: bytes = b"", limits: Limits = DEFAULT_LIMITS) -> Hea
     except Exception as error:  # one picture: whatever a decoder throws costs that picture alone
         raise _failure(error, data, path) from None
     if memory > limits.memory:
-        message = (
-            f"decoding needs about {memory / 1e6:,.0f} MB, the limit is "
-            f"{limits.memory / 1e6:,.0f} MB: raise it with --memory"
-        )
-        raise PictureUnreadable(message, "too-large")
+        raise PictureUnreadable(limits.too_much(memory), "too-large")
     return Header(opened.image.format or "", *opened.size, memory, data, path, opened)
 
 
@@ -246,7 +253,9 @@ def _failure(error: Exception, data: bytes, path: bytes) -> PictureUnreadable:
         return error
     if isinstance(error, Image.DecompressionBombError):
         limit = Image.MAX_IMAGE_PIXELS or 0
-        message = f"its header says more than {2 * limit:,} pixels: --max-megapixels sets the limit"
+        message = (
+            f"its header says more than {2 * limit:,} pixels: give --max-megapixels a higher number"
+        )
         return PictureUnreadable(message, "too-large")
     if isinstance(error, MemoryError):
         return PictureUnreadable(NO_MEMORY, "too-large")
@@ -280,17 +289,16 @@ def _silence_pillow() -> None:
 def _open(data: bytes, limits: Limits) -> _Opened:
     """Read the header, check it, and set how far a JPEG is scaled down while it is decoded."""
     image = _image(data)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _seek_full_page(image)
+        _refuse_raw(image)
     size = width, height = image.size
     if width * height > limits.pixels:
         message = (
             f"{width} x {height} pixels, the limit is {limits.pixels:,} in all: "
-            "raise it with --max-megapixels"
+            f"give --max-megapixels {-(-width * height // 1_000_000)}"
         )
         raise PictureUnreadable(message, "too-large")
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _refuse_raw(image)
-        _seek_full_page(image)
-        size = image.size
     opened = _Opened(image, (0, 0, *image.size), size, 1)
     # Pillow's other plugins have no drafts, or take a thumbnail for one.
     if image.format in ("JPEG", "MPO") and width * height >= DRAFT_PIXELS:
@@ -325,9 +333,9 @@ def _refuse_raw(image: TiffImagePlugin.TiffImageFile) -> None:
     """Camera RAW in a TIFF container: the first directory is a preview of the sensor's data."""
     tags = image.tag_v2
     dng_version, new_subfile_type, sub_ifds = 50706, 254, 330
-    if dng_version in tags or (tags.get(new_subfile_type) == 1 and sub_ifds in tags):
-        message = "camera RAW files are not read yet"
-        raise PictureUnreadable(message, "raw-unsupported")
+    if dng_version in tags or (tags.get(new_subfile_type, 0) & 1 and sub_ifds in tags):
+        message = "a TIFF that shows only a reduced copy of what lies in its sub-directories"
+        raise PictureUnreadable(message, "unreadable")
 
 
 def _seek_full_page(image: TiffImagePlugin.TiffImageFile) -> None:

@@ -15,7 +15,7 @@ from annidx.errors import PictureUnreadable
 from annidx.images import compute, content, decode, raw
 from annidx.images.pixels import Picture
 from annidx.model import READABLE, STATUSES, File, Record
-from annidx.native import at_most
+from annidx.native import at_most, give_back_large_blocks
 from annidx.workers import Again
 
 MAX_BYTES = 2 * 1024**3 - 1
@@ -32,6 +32,9 @@ ORDINARY_BYTES = 150_000_000
 
 SPARE_BYTES = 64_000_000
 """What a worker may take beyond what is predicted: stacks of a decoder's threads, buffers."""
+
+QUERY_LIMITS = decode.Limits(pixels=2_000_000_000, memory=4_000_000_000)
+"""What a picture that is asked about may have and take: whatever a build may have been allowed."""
 
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE}
 """Errors of open() that mean: no regular file there any more (a link, a socket, nothing)."""
@@ -171,7 +174,7 @@ class Extractor:
         """Decode what stands for a camera RAW file; its facts are those of the sensor."""
         needed = len(data) + raw.predicted_memory(data, task.file.path)
         if needed > self.limits.memory:
-            raise PictureUnreadable(_too_much(needed, self.limits.memory), "too-large")
+            raise PictureUnreadable(self.limits.too_much(needed), "too-large")
         if needed > self.ordinary_bytes and not task.alone:
             return Again(replace(task, alone=True, megapixels=len(data) / 1e6))
         preview = raw.preview(data, task.file.path)
@@ -216,7 +219,7 @@ class Extractor:
         if not content.may_be_picture(file.path, head):
             return PictureUnreadable("", "not-a-picture")
         if file.size > min(MAX_BYTES, self.limits.memory):
-            message = _too_much(file.size, self.limits.memory)
+            message = self.limits.too_much(file.size)
             return PictureUnreadable(message, "too-large")
         return None
 
@@ -240,6 +243,7 @@ class Bounded:
         limits, ordinary = self.extractor.limits, self.extractor.ordinary_bytes
         allowed = limits.memory if task.alone else ordinary
         if task.alone:
+            give_back_large_blocks()
             gc.collect()  # what an error's traceback still holds of a large picture
         read_ns = time.time_ns()
         try:
@@ -271,11 +275,12 @@ def query_record(path: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Rec
         message = f"{shown}: no file name has a NUL byte; a list with them wants -0"
         raise PictureUnreadable(message, "unreadable")
     real = os.path.realpath(path)
-    outcome = Extractor(names)(Task(File(0, real, 0, 0, 0, 0), b"", alone=True))
+    outcome = Extractor(names, QUERY_LIMITS)(Task(File(0, real, 0, 0, 0, 0), b"", alone=True))
     if isinstance(outcome, Record) and outcome.status in READABLE:
         return outcome
     if isinstance(outcome, Record):
-        reason = outcome.error or STATUSES[outcome.status]
+        # A build has options for these limits, a query has none.
+        reason = (outcome.error or STATUSES[outcome.status]).partition(": give --")[0]
         message = f"{shown}: {reason}"
         raise PictureUnreadable(message, outcome.status)
     if os.path.lexists(path) and not os.path.exists(real):
@@ -348,7 +353,8 @@ def limits(
     all_of_it = LARGE_BYTES + (workers - 1) * ORDINARY_BYTES if memory is None else memory
     large, ordinary = budget(all_of_it, workers)
     pixels = decode.MAX_PIXELS if max_megapixels is None else int(max_megapixels * 1e6)
-    return decode.Limits(pixels=pixels, memory=large), ordinary
+    beside = (workers - 1) * ORDINARY_BYTES
+    return decode.Limits(pixels=pixels, memory=large, beside=beside), ordinary
 
 
 def time_limit(task: Task, seconds: float) -> float:
@@ -386,10 +392,3 @@ def _found(task: Task, facts: os.stat_result) -> File:
     device, inode = (facts.st_dev, facts.st_ino) if task.keeps_inodes else (0, 0)
     size, mtime_ns = facts.st_size, facts.st_mtime_ns
     return File(was.root_id, was.path, size, mtime_ns, device, inode, was.companions)
-
-
-def _too_much(needed: int, limit: int) -> str:
-    return (
-        f"decoding needs about {needed / 1e6:,.0f} MB, the limit is {limit / 1e6:,.0f} MB: "
-        "raise it with --memory"
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
@@ -28,6 +28,22 @@ _LENGTH = 8
 _DIGEST = 32
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a build was asked for, so that the next one can go on without being told again.
+
+    Attributes
+    ----------
+    roots : Sequence of bytes
+        All that its rows name, absolute paths.
+    descriptors, exclude : Sequence of str
+    """
+
+    roots: Sequence[bytes] = ()
+    descriptors: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+
 class Journal:
     """Appends rows of a build to files of its own.
 
@@ -38,9 +54,19 @@ class Journal:
         The published snapshot that the build goes on from.
     roots : Mapping of int to bytes
         Absolute paths of the roots that rows name by their ids.
+    descriptors, exclude : Sequence of str
+        What the build was asked for; see :class:`Intent`.
     """
 
-    def __init__(self, index: Path, base: Manifest, roots: Mapping[int, bytes]) -> None:
+    def __init__(
+        self,
+        index: Path,
+        base: Manifest,
+        roots: Mapping[int, bytes],
+        descriptors: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> None:
+        self._asked = {"descriptors": list(descriptors), "exclude": list(exclude)}
         self._folder = index / "staging"
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._base = base
@@ -61,6 +87,7 @@ class Journal:
                 "builds_on": _state(self._base),
                 "roots": self._roots,
                 "next_root_id": self._base.next_root_id,
+                **self._asked,
             }
             self._write(kind, json.dumps(facts).encode())
             self._write(kind, table.schema.serialize())
@@ -103,6 +130,16 @@ class Journal:
             self._open[kind].truncate(start)
             self._open[kind].seek(start)
             raise
+
+
+def intent(index: Path, base: Manifest) -> Intent:
+    """Return what an interrupted build that went on from `base` was asked for; empty without."""
+    for kind in _KINDS:
+        facts = json.loads(next(_frames(index / "staging" / f"{kind}.journal"), b"{}"))
+        if facts.get("builds_on") == _state(base):
+            roots = [base64.b64decode(path) for path in facts["roots"].values()]
+            return Intent(roots, facts.get("descriptors", []), facts.get("exclude", []))
+    return Intent()
 
 
 @dataclass(frozen=True, slots=True)

