@@ -15,6 +15,7 @@ from annidx.commands.common import (
     print_summary,
     shown,
 )
+from annidx.descriptors import DESCRIPTORS
 from annidx.model import IGNORED, READABLE, STATUSES, path_fields
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _fields(index: Index) -> dict[str, Any]:
     from annidx.answers import with_companions  # noqa: PLC0415 - heavy from here on
 
     manifest = index.manifest
-    counts = dict(manifest.counts)
+    counts, held = dict(manifest.counts), manifest.descriptors
     sizes = sum(entry.size for entry in manifest.segments)
     sizes += sum(entry.size for entry in manifest.graphs)
     return {
@@ -78,7 +79,7 @@ def _fields(index: Index) -> dict[str, Any]:
         "images": sum(counts.get(status, 0) for status in READABLE),
         "failed": sum(n for status, n in counts.items() if status not in READABLE | IGNORED),
         "statuses": counts,
-        "descriptors": dict(manifest.descriptors),
+        "descriptors": {n: held[n] for n in DESCRIPTORS if n in held},
         "with_companions": with_companions(index.snapshot),
         "left_out": dict(manifest.left_out),
         "roots": [{**path_fields("path", r.path), "status": r.status} for r in manifest.roots],

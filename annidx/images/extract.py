@@ -330,9 +330,7 @@ def budget(memory: int, workers: int) -> tuple[int, int]:
     tuple of (int, int)
         What one large picture may take, which goes alone, and what each picture beside it may.
     """
-    if workers == 1:
-        return memory, memory
-    ordinary = min(ORDINARY_BYTES, memory // (2 * (workers - 1)))
+    ordinary = min(ORDINARY_BYTES, memory // (2 * max(1, workers - 1)))
     return memory - (workers - 1) * ordinary, ordinary
 
 
