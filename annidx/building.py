@@ -181,6 +181,7 @@ class _Build:
             )
             raise UsageError(message)
         self.workers = worker_count(options.workers)
+        self.reads_raw = raw.available()  # once: it looks through all folders of packages
         self.limits, self.ordinary_bytes = extract.limits(
             options.memory, options.max_megapixels, self.workers
         )
@@ -345,7 +346,7 @@ class _Build:
         if known is None:
             return False
         again = {
-            "raw-unsupported": raw.available(),  # installed since
+            "raw-unsupported": self.reads_raw,  # installed since
             "too-large": self.limits_raised or self.options.retry_failed,
         }
         failed = known.status not in READABLE | IGNORED
