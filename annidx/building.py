@@ -290,6 +290,7 @@ class _Build:
             self._keep_unseen()
         finally:
             outcomes.close()
+            self.survey.stop()  # by name: an exception keeps the generators alive
             self.ledger.settle()
             self.writer.checkpoint()  # interrupted or not: the next build finds it
             self.journal.close()

@@ -84,9 +84,14 @@ class Survey:
                 # Stable, so that the order depends on the files alone.
                 yield from sorted(chunk, key=lambda item: -_large(item))
         finally:
-            self._stop = True
+            self.stop()
+
+    def stop(self) -> None:
+        """End the walk, wherever it is, and give the disk space back."""
+        self._stop = True
+        if self._thread.is_alive():
             self._thread.join()
-            self._spool.close()
+        self._spool.close()
 
     def _run(self) -> None:
         try:

@@ -50,6 +50,9 @@ FORMATS = (
 MAX_PIXELS = 400_000_000
 """By default, a picture with more is 'too-large': the first user's own limit for scans."""
 
+MAX_MEMORY = 700_000_000
+"""By default, a picture whose decoding takes more is 'too-large': 100 megapixels of PNG fit."""
+
 DRAFT_SIDE = 320
 """A JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its sides stay above this."""
 
@@ -101,7 +104,7 @@ class Limits:
     """
 
     pixels: int = MAX_PIXELS
-    memory: int = 800_000_000
+    memory: int = MAX_MEMORY
     beside: int = 0
 
     def too_much(self, needed: int) -> str:

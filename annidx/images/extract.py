@@ -21,11 +21,8 @@ from annidx.workers import Again
 MAX_BYTES = 2 * 1024**3 - 1
 """A file with more is 'too-large'; no picture under the pixel limit comes near it."""
 
-PRELOAD = ("annidx.images.extract", "annidx.images.compute")
+PRELOAD = ("annidx.images.extract",)
 """What worker processes import before they start."""
-
-LARGE_BYTES = 700_000_000
-"""What the picture that goes alone may take, unless --memory says otherwise."""
 
 ORDINARY_BYTES = 150_000_000
 """What each worker but one may take at any time: a 24-megapixel PNG. Larger ones go alone."""
@@ -279,10 +276,7 @@ def query_record(path: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Rec
     if isinstance(outcome, Record) and outcome.status in READABLE:
         return outcome
     if isinstance(outcome, Record):
-        # A build has options for these limits, a query has none.
-        reason = (outcome.error or STATUSES[outcome.status]).partition(": give --")[0]
-        message = f"{shown}: {reason}"
-        raise PictureUnreadable(message, outcome.status)
+        raise _refused(shown, outcome)
     if os.path.lexists(path) and not os.path.exists(real):
         message = f"{shown}: a symbolic link that leads nowhere"
         raise PictureUnreadable(message, "unreadable")
@@ -307,13 +301,21 @@ def bytes_record(data: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Rec
     PictureUnreadable
     """
     task = Task(File(0, b"", len(data), 0, 0, 0), b"", alone=True)
-    record = Extractor(names).describe(task, time.time_ns(), data, content.content_hash(data))
-    if isinstance(record, Again) or record.status not in READABLE:
-        status = "too-large" if isinstance(record, Again) else record.status
-        reason = "" if isinstance(record, Again) else record.error
-        message = f"<bytes>: {reason or STATUSES[status]}"
-        raise PictureUnreadable(message, status)
+    digest = content.content_hash(data)
+    record = Extractor(names, QUERY_LIMITS).describe(task, time.time_ns(), data, digest)
+    if isinstance(record, Again):  # pragma: no cover - only of what is not alone
+        message = "a picture that is alone was sent back"
+        raise TypeError(message)
+    if record.status not in READABLE:
+        shown = "<bytes>"
+        raise _refused(shown, record)
     return record
+
+
+def _refused(shown: str, record: Record) -> PictureUnreadable:
+    """Say why a query picture cannot be read; a query has no options for a build's limits."""
+    reason = (record.error or STATUSES[record.status]).partition(": give --")[0]
+    return PictureUnreadable(f"{shown}: {reason}", record.status)
 
 
 def budget(memory: int, workers: int) -> tuple[int, int]:
@@ -348,10 +350,9 @@ def limits(
         None: 400.
     workers : int
     """
-    all_of_it = LARGE_BYTES + (workers - 1) * ORDINARY_BYTES if memory is None else memory
-    large, ordinary = budget(all_of_it, workers)
-    pixels = decode.MAX_PIXELS if max_megapixels is None else int(max_megapixels * 1e6)
     beside = (workers - 1) * ORDINARY_BYTES
+    large, ordinary = budget(decode.MAX_MEMORY + beside if memory is None else memory, workers)
+    pixels = decode.MAX_PIXELS if max_megapixels is None else int(max_megapixels * 1e6)
     return decode.Limits(pixels=pixels, memory=large, beside=beside), ordinary
 
 

@@ -334,7 +334,6 @@ def test_where_inodes_mean_nothing(tmp_path: Path) -> None:
     assert (found.file.device, found.file.inode, found.file.size) == (0, 0, len(data))
 
 
-@pytest.mark.skipif(not raw.available(), reason="needs the extra raw")
 def test_a_raw_file_is_described_from_its_preview(tmp_path: Path) -> None:
     """The sensor's size, the preview's pixels, turned once."""
     upright = photo(1000, 1500)

@@ -17,8 +17,6 @@ from annidx.images import content, decode, raw
 from tests.images.pictures import NEAR, SHIPPED, STORE, encoded, orientation_tag, photo, thumb_of
 from tests.images.raws import LINEAR, MOSAIC, Tiff, jpeg, raw_file
 
-needs_rawpy = pytest.mark.skipif(not raw.available(), reason="needs rawpy")
-
 SENSOR = (300, 200)
 DEVELOPED = 300.0
 """Thumbs of a picture and of what LibRaw develops: its brightness is a guess."""
@@ -207,7 +205,6 @@ def test_pillow_alone_would_read_the_thumbnail() -> None:
 # Previews
 
 
-@needs_rawpy
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["DNG", "NEF"])
 def test_the_large_preview_is_turned_as_the_camera_was_held(orientation: int, kind: str) -> None:
@@ -219,7 +216,6 @@ def test_the_large_preview_is_turned_as_the_camera_was_held(orientation: int, ki
     assert distance(preview) < NEAR
 
 
-@needs_rawpy
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("own", [0, 1])
 def test_a_preview_that_the_camera_turned_is_not_turned_again(orientation: int, own: int) -> None:
@@ -232,7 +228,6 @@ def test_a_preview_that_the_camera_turned_is_not_turned_again(orientation: int, 
         assert distance(preview) < NEAR
 
 
-@needs_rawpy
 @pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
 def test_exif_of_the_preview_counts_once(orientation: int) -> None:
     shown = jpeg(stored(orientation), exif=orientation_tag(orientation))
@@ -242,7 +237,6 @@ def test_exif_of_the_preview_counts_once(orientation: int) -> None:
     assert distance(preview) < NEAR
 
 
-@needs_rawpy
 def test_exif_of_the_preview_is_older_than_that_of_the_file() -> None:
     """Who turns a RAW file changes its own tag, and not that of the preview."""
     shown = jpeg(stored(6), exif=orientation_tag(1))
@@ -251,7 +245,6 @@ def test_exif_of_the_preview_is_older_than_that_of_the_file() -> None:
     assert distance(preview) < NEAR
 
 
-@needs_rawpy
 def test_a_preview_turned_otherwise_follows_its_own_exif() -> None:
     shown = jpeg(stored(8), exif=orientation_tag(8))  # the sensor's data needs none
     preview = raw.preview(raw_file(seen(), preview=shown), b"x.dng")
@@ -259,13 +252,11 @@ def test_a_preview_turned_otherwise_follows_its_own_exif() -> None:
     assert distance(preview) < NEAR
 
 
-@needs_rawpy
 def test_a_preview_of_another_shape_follows_the_sensor() -> None:
     data = raw_file(seen(), orientation=3, preview=jpeg(stored(6)))
     assert raw.preview(data, b"x.dng").orientation == 3
 
 
-@needs_rawpy
 def test_exif_behind_jfif_is_read() -> None:
     """LibRaw then puts EXIF of its own in front, which says something else."""
     shown = encoded(stored(8), "JPEG", exif=orientation_tag(8))
@@ -275,7 +266,6 @@ def test_exif_behind_jfif_is_read() -> None:
     assert distance(preview) < NEAR
 
 
-@needs_rawpy
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("photometric", [MOSAIC, LINEAR])
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -291,14 +281,12 @@ def test_without_a_preview_the_sensor_is_developed(
     assert distance(other) > 1000
 
 
-@needs_rawpy
 @pytest.mark.parametrize(("size", "developed"), [((600, 400), True), ((1000, 667), False)])
 def test_small_previews_are_passed_over(size: tuple[int, int], developed: bool) -> None:
     data = raw_file(seen(), preview=jpeg(seen(*size)))
     assert (raw.preview(data, b"x.dng").data[:2] == b"P6") is developed
 
 
-@needs_rawpy
 @pytest.mark.parametrize(("size", "used"), [((384, 256), True), ((240, 160), False)])
 def test_a_small_preview_is_better_than_damaged_pixels(size: tuple[int, int], used: bool) -> None:
     shown = jpeg(seen(*size).transpose(STORE[6]))
@@ -312,7 +300,6 @@ def test_a_small_preview_is_better_than_damaged_pixels(size: tuple[int, int], us
     assert distance(preview) < NEAR
 
 
-@needs_rawpy
 def test_a_damaged_preview_is_passed_over() -> None:
     shown = bytearray(jpeg(stored(1)))
     shown[:200] = bytes(200)
@@ -320,7 +307,6 @@ def test_a_damaged_preview_is_passed_over() -> None:
     assert raw.preview(data, b"x.dng").data[:2] == b"P6"
 
 
-@needs_rawpy
 def test_a_gray_sensor() -> None:
     gray = seen().convert("L").convert("RGB")
     data = raw_file(gray, photometric=LINEAR, samples=1)
@@ -330,7 +316,6 @@ def test_a_gray_sensor() -> None:
     assert np.linalg.norm(thumb_of(brought) - thumb_of(gray)) < DEVELOPED
 
 
-@needs_rawpy
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_decode_reads_what_comes_out(orientation: int) -> None:
     for shown in (None, jpeg(stored(orientation))):
@@ -341,7 +326,6 @@ def test_decode_reads_what_comes_out(orientation: int) -> None:
 # Facts
 
 
-@needs_rawpy
 @pytest.mark.parametrize("shown", [None, (1200, 800)])
 def test_the_size_is_that_of_the_sensor(shown: tuple[int, int] | None) -> None:
     large = jpeg(seen(*shown)) if shown else None
@@ -351,7 +335,6 @@ def test_the_size_is_that_of_the_sensor(shown: tuple[int, int] | None) -> None:
     assert (turned.width, turned.height) == SENSOR[::-1]  # as it lies in the file
 
 
-@needs_rawpy
 @pytest.mark.parametrize(
     ("make", "path", "format"),
     [
@@ -376,7 +359,6 @@ def test_the_format_goes_by_make_and_name(make: bytes, path: bytes, format: str)
     assert preview.taken == "2021-06-05T14:03:02"
 
 
-@needs_rawpy
 def test_a_dng_is_a_dng_whatever_its_name() -> None:
     assert raw.preview(raw_file(seen(), make=b"NIKON"), b"x.nef").format == "DNG"
 
@@ -423,7 +405,6 @@ def test_without_rawpy_nothing_is_read(monkeypatch: pytest.MonkeyPatch, name: st
     assert raw.predicted_memory(containers()[name]) == 0
 
 
-@needs_rawpy
 @pytest.mark.parametrize("name", ordinary())
 def test_libraw_never_sees_what_is_no_raw(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     import rawpy  # noqa: PLC0415
@@ -437,7 +418,6 @@ def test_libraw_never_sees_what_is_no_raw(monkeypatch: pytest.MonkeyPatch, name:
     assert raw.predicted_memory(data, path) == 0
 
 
-@needs_rawpy
 @pytest.mark.parametrize("preview", [None, (400, 300), (1200, 800)])
 @pytest.mark.parametrize("kind", ["DNG", "NEF"])
 def test_a_file_cut_anywhere_is_read_or_refused(preview: tuple[int, int] | None, kind: str) -> None:
@@ -453,14 +433,12 @@ def test_a_file_cut_anywhere_is_read_or_refused(preview: tuple[int, int] | None,
             assert (found.width, found.height) == SENSOR
 
 
-@needs_rawpy
 @pytest.mark.parametrize("name", headers())
 def test_a_header_alone_is_unreadable(name: str) -> None:
     for more in (b"", bytes(1000), bytes(100_000)):
         assert refused(headers()[name] + more).status == "unreadable"
 
 
-@needs_rawpy
 def test_missing_pixels_are_not_a_black_picture() -> None:
     data = raw_file(seen(), thumbnail=False)
     blank = data[: Tiff.PIXELS_AT] + bytes(len(data) - Tiff.PIXELS_AT)
@@ -469,14 +447,12 @@ def test_missing_pixels_are_not_a_black_picture() -> None:
     assert "cannot hold 24,000,000 pixels" in str(refused(large))
 
 
-@needs_rawpy
 def test_more_than_libraw_takes_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw, "_MOST_COMPRESSED", 2**40)
     data = raw_file(seen(), size_said=(60_000, 60_000))
     assert refused(data).status == "too-large"
 
 
-@needs_rawpy
 def test_memory_is_predicted() -> None:
     pixels = SENSOR[0] * SENSOR[1]
     shown = jpeg(stored(1))
