@@ -24,11 +24,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from annidx.api import build, default_index, open
-    from annidx.building import Options
+    from annidx.api import build, default_index, open, prune, rollback
     from annidx.errors import AnnidxError
     from annidx.index import Index
     from annidx.model import Group, Groups, Match, Matches, Pair, Pairs
+    from annidx.options import Options
 
 __version__ = "0.1.0"
 
@@ -40,12 +40,14 @@ _WHERE = {
     "Index": "annidx.index",
     "Match": "annidx.model",
     "Matches": "annidx.model",
-    "Options": "annidx.building",
+    "Options": "annidx.options",
     "Pair": "annidx.model",
     "Pairs": "annidx.model",
     "build": "annidx.api",
     "default_index": "annidx.api",
     "open": "annidx.api",
+    "prune": "annidx.api",
+    "rollback": "annidx.api",
 }
 
 __all__ = [
@@ -62,6 +64,8 @@ __all__ = [
     "build",
     "default_index",
     "open",
+    "prune",
+    "rollback",
 ]
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from annidx import building
 from annidx.index import Index
 from annidx.model import BuildReport
+from annidx.options import Options
 from annidx.place import default_index
 from annidx.roots import PathLike
-from annidx.store import snapshot
+from annidx.store import files, history, identity, snapshot
+from annidx.store.history import Pruned
+from annidx.store.manifest import Manifest
 
-__all__ = ["build", "default_index", "open"]
+__all__ = ["build", "default_index", "open", "prune", "rollback"]
 
 
 def build(
     roots: Sequence[PathLike] | PathLike = (),
     *,
     index: str | os.PathLike[str] | None = None,
-    options: building.Options | None = None,
+    options: Options | None = None,
     progress: building.OnProgress | None = None,
 ) -> BuildReport:
     """Build an index over folders of pictures, or bring it up to date.
@@ -60,6 +65,67 @@ def open(index: str | os.PathLike[str] | None = None) -> Index:
     IndexNotFound, IndexDamaged, IndexTooNew
     """
     return Index(snapshot.current(place(index)))
+
+
+def rollback(
+    number: int | None = None,
+    *,
+    index: str | os.PathLike[str] | None = None,
+    lock_wait_s: float = 0.0,
+) -> Manifest:
+    """Publish an earlier snapshot once more, as the next number.
+
+    Parameters
+    ----------
+    number : int, optional
+        By default the snapshot before the current one.
+    index : path, optional
+    lock_wait_s : float
+        How long to wait for a build to end.
+
+    Raises
+    ------
+    UsageError
+        When there is no such snapshot.
+    IndexLocked, IndexNotFound, IndexDamaged, IndexTooNew
+    """
+    where = place(index)
+    identity.index_id(where)
+    with files.writer_lock(where, lock_wait_s):
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        return history.roll_back(where, created, number)
+
+
+def prune(
+    *,
+    keep: int = history.KEEP,
+    keep_s: float = history.KEEP_S,
+    dry_run: bool = False,
+    index: str | os.PathLike[str] | None = None,
+    lock_wait_s: float = 0.0,
+) -> Pruned:
+    """Remove old snapshots and the files that no other one needs. Every build does it by itself.
+
+    Parameters
+    ----------
+    keep : int
+        So many of the newest snapshots stay.
+    keep_s : float
+        Those younger than this stay as well, in seconds.
+    dry_run : bool
+        Only say what would go.
+    index : path, optional
+    lock_wait_s : float
+        How long to wait for a build to end.
+
+    Raises
+    ------
+    IndexLocked, IndexNotFound, IndexDamaged, IndexTooNew
+    """
+    where = place(index)
+    identity.index_id(where)
+    with files.writer_lock(where, lock_wait_s):
+        return history.prune(where, time.time(), keep=keep, keep_s=keep_s, dry_run=dry_run)
 
 
 def place(index: str | os.PathLike[str] | None) -> Path:

@@ -6,28 +6,31 @@ holds is ever written to.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from annidx import graphs
+from annidx import repair, sanity
 from annidx import roots as rooted
+from annidx.arranging import arrange, cover
 from annidx.changes import Known, KnownFiles
 from annidx.descriptors import DEFAULT_DESCRIPTORS, DEFAULT_METRIC, chosen, descriptor
-from annidx.errors import IndexDamaged, UsageError
+from annidx.errors import IndexDamaged, PublishRefused, UsageError
 from annidx.images import extract, raw
 from annidx.images.extract import Bounded, Extractor, Outcome, Task
 from annidx.images.scan import Walk, is_inside
 from annidx.ledger import Ledger
 from annidx.model import IGNORED, READABLE, BuildReport, Progress, Record
+from annidx.options import Options
 from annidx.roots import PathLike
-from annidx.store import files, journal, snapshot
+from annidx.store import files, history, identity, journal, snapshot
 from annidx.store.journal import Journal
 from annidx.store.manifest import GraphEntry, Kind, Manifest, Root, SegmentEntry
 from annidx.store.snapshot import Snapshot
@@ -45,51 +48,6 @@ _BREATH = 250  # rows carried before results of workers are looked at
 _WINDOW = 8  # batches a worker that may wait for their turn: what a kill may lose besides
 
 OnProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Options of a build.
-
-    Attributes
-    ----------
-    exclude : Sequence of str, optional
-        Globs to leave out; None: those remembered from the last build.
-    graph_metrics : Sequence of str, optional
-        Metrics to make graphs for; the default metric always has one. None: as last time.
-    workers : int, optional
-        Worker processes and graph threads; None: the processors of this machine.
-    timeout_s : float
-        For one picture; large ones get more, see :func:`annidx.images.extract.time_limit`.
-    memory : int, optional
-        Bytes that the pictures being decoded may take, all workers together; a picture that needs
-        more is 'too-large'. None: 700 MB and 150 MB for each worker but one.
-    max_megapixels : float, optional
-        A picture with more is 'too-large'. None: 400.
-    descriptors : Sequence of str, optional
-        Descriptors to compute; 'thumb' is always among them. None: as last time, at first 'thumb'
-        and 'signature'.
-    lock_wait_s : float
-        How long to wait for another build to end.
-    rebuild : bool
-        Extract everything anew; also what mends a damaged index.
-    retry_failed : bool
-        Look again at files that could not be read, though they have not changed.
-    rebuild_graphs : bool
-        Make all graphs anew.
-    """
-
-    exclude: Sequence[str] | None = None
-    graph_metrics: Sequence[str] | None = None
-    workers: int | None = None
-    timeout_s: float = 60.0
-    memory: int | None = None
-    max_megapixels: float | None = None
-    descriptors: Sequence[str] | None = None
-    lock_wait_s: float = 0.0
-    rebuild: bool = False
-    rebuild_graphs: bool = False
-    retry_failed: bool = False
 
 
 def build(
@@ -117,15 +75,20 @@ def build(
     Raises
     ------
     FolderNotFound, IndexLocked, IndexDamaged, IndexTooNew, IndexNotFound
+    PublishRefused
+        When a root has lost more than it may; what was extracted waits for the next build.
     """
     options = options or Options()
     started = time.monotonic()
     resolved = [rooted.resolve(root) for root in roots]
     for metric in options.graph_metrics or ():
         descriptor(metric)
-    if resolved:
-        snapshot.create(index)
-    snapshot.check_format(index)
+    sanity.allowed(options.max_removed, 0)
+    with contextlib.suppress(IndexDamaged):  # that is mended, once the lock is held
+        if resolved:
+            identity.create(index)
+        identity.index_id(index)
+    files.make_folders(index)
     with files.writer_lock(index, options.lock_wait_s):
         run = _Build(index, resolved, options, progress, clock)
         run.extract()
@@ -145,8 +108,8 @@ class _Build:
         clock: Callable[[], int],
     ) -> None:
         self.index, self.options, self.progress, self.clock = index, options, progress, clock
-        self.warnings: list[str] = []
-        self.was, opened = self._open()
+        stock = repair.take_stock(index, rebuild=options.rebuild)
+        self.was, self.warnings = stock.was, stock.warnings
         left = journal.intent(index, self.was)
         self.names = _descriptors(options, self.was, left.descriptors)
         if not (added or self.was.roots):
@@ -158,7 +121,7 @@ class _Build:
         self.outdated = bool(self.was.segments) and any(
             have.get(name) != version for name, version in versions.items()
         )
-        self.base = replace(self.was, descriptors=versions)
+        self.base = replace(stock.whole, descriptors=versions)
         self.roots, self.next_root_id = rooted.merged(
             self.base.roots, added, self.base.next_root_id
         )
@@ -166,7 +129,7 @@ class _Build:
             message = f'{index}: it has no roots yet. Run "annidx build FOLDER".'
             raise UsageError(message)
         paths = {root.root_id: root.path for root in (*self.base.roots, *self.roots)}
-        self.known = KnownFiles(opened)
+        self.known = KnownFiles(stock.opened)
         exclude = left.exclude or self.base.exclude
         exclude = tuple(exclude if options.exclude is None else options.exclude)
         self.exclude = tuple(glob for glob in exclude if glob)
@@ -196,22 +159,9 @@ class _Build:
         self.survey = Survey(self.walk, self.by_id, self.known, self._anew, index / "tmp")
         self.ledger = Ledger(self.known, self.writer, self.by_id, self.names)
 
-    def _open(self) -> tuple[Manifest, Snapshot]:
-        """Open what there is; --rebuild goes on without whatever is damaged."""
-        manifest = Manifest(0, "")
-        try:
-            manifest = snapshot.current_manifest(self.index) or manifest
-            return manifest, Snapshot(self.index, manifest)
-        except IndexDamaged as error:
-            if not self.options.rebuild:
-                raise
-            self.warnings.append(f"{error} Extracting everything anew.")
-        empty = replace(manifest, segments=(), graphs=())
-        return empty, Snapshot(self.index, empty)
-
     def _adopt(self, paths: Mapping[int, bytes]) -> None:
         """Take over what an interrupted build had extracted; sweep whatever else it left."""
-        files.sweep(self.index, snapshot.named_files(self.index))
+        history.sweep(self.index)
         self.first_adopted = {kind: self.known.count(kind) for kind in _KINDS}
         if self.options.rebuild:
             self.journal.replace_old()
@@ -328,6 +278,10 @@ class _Build:
 
     def _publish_interim(self) -> None:
         """Publish what is done so far together with what still waits, and with the old graphs."""
+        try:
+            self._refuse_losses(interim=True)
+        except PublishRefused:
+            return  # said at the end
         self.ledger.settle()
         self.writer.flush()
         pictures = self.known.entries("pictures", interim=True)[1]
@@ -355,22 +309,45 @@ class _Build:
 
     def publish(self) -> tuple[Manifest, bool]:
         """Write the last segments and the graphs, and publish; a no-op when nothing changed."""
+        self._refuse_losses()
         if self.writer.has_rows or self.known.removed_pictures():
             self.ledger.refresh()
-        kept = []
-        for kind in _KINDS:
-            kept += self.writer.absorb(*self.known.entries(kind), self.names)
-        self.writer.flush()
-        manifest = self._manifest([*kept, *self.writer.entries])
+        anew = self.options.rebuild_graphs
+        arranged = arrange(self.known, self.writer, self.names, self.was.graphs, anew=anew)
+        manifest = self._manifest(arranged.segments)
         opened = Snapshot(self.index, manifest)
-        manifest = replace(manifest, graphs=tuple(self._graphs(opened)))
+        graphs = cover(
+            *(opened, arranged.groups, () if anew else self.base.graphs),
+            threads=self.workers,
+            tell=lambda: self._tell("graph"),
+        )
+        self.warnings += [_missed(entry) for entry in graphs if not entry.usable]
+        manifest = replace(manifest, graphs=tuple(graphs))
         published = not _same_state(manifest, self.was)
         if published:
             self._tell("publish")
             manifest = snapshot.publish(self.index, manifest)
-            files.sweep(self.index, snapshot.named_files(self.index))
         self.journal.restart(manifest)
+        self._prune()
         return (manifest if published else self.was), published
+
+    def _refuse_losses(self, *, interim: bool = False) -> None:
+        losses = self.known.losses(self.walk.excludes, interim=interim)
+        online = {root.path for root in self.roots if root.status == "online"}
+        present = [each for each in losses if any(is_inside(each.root, root) for root in online)]
+        objection = sanity.objection(present, self.options.max_removed)
+        if objection and not self.options.force:
+            message = (
+                f"{objection}. Nothing was published, snapshot {self.was.number} stays. Is all "
+                "mounted that should be? If it is meant: annidx build --force"
+            )
+            raise PublishRefused(message)
+
+    def _prune(self) -> None:
+        broken = history.prune(self.index, self.clock() / 1e9).broken
+        if broken:
+            numbers = ", ".join(map(str, broken))
+            self.warnings.append(f"earlier snapshots were not whole and are removed: {numbers}")
 
     def _manifest(self, segments: Sequence[SegmentEntry]) -> Manifest:
         now = datetime.fromtimestamp(self.clock() / 1e9, UTC)
@@ -392,25 +369,6 @@ class _Build:
         found = dict(self.walk.left_out)  # a copy: the walk may go on while this is counted
         found["vanished"] = found.get("vanished", 0) + self.ledger.vanished
         return {reason: n for reason, n in sorted(found.items()) if n}
-
-    def _graphs(self, opened: Snapshot) -> list[GraphEntry]:
-        if not opened.pictures.live.any():
-            return []
-        old = {entry.metric: entry for entry in self.base.graphs}
-        entries = []
-        for metric in opened.manifest.graph_metrics:
-            entry = old.get(metric)
-            if entry is None or self.options.rebuild_graphs or graphs.is_stale(opened, entry):
-                self._tell("graph")
-                entry = graphs.make(opened, metric, threads=self.workers)
-            if not entry.usable:
-                self.warnings.append(
-                    f"the graph for {metric} missed its target (recall {entry.recall}, "
-                    f"{entry.found_itself:.4f} find themselves) and is not used: "
-                    f"{metric} is answered by the exact engine."
-                )
-            entries.append(entry)
-        return entries
 
     def _tell(self, stage: str) -> None:
         if self.progress is not None:
@@ -459,6 +417,14 @@ def _graph_metrics(options: Options, was: Manifest, names: Sequence[str]) -> tup
             message = f"no graph for {name}: the index holds {held} (see --descriptors)"
             raise UsageError(message)
     return tuple(sorted({DEFAULT_METRIC, *(remembered if wanted is None else wanted)}))
+
+
+def _missed(entry: GraphEntry) -> str:
+    return (
+        f"a graph for {entry.metric} missed its target (recall {entry.recall}, "
+        f"{entry.found_itself:.4f} find themselves) and is not used: its {entry.nodes:,} vectors "
+        "are searched by the exact engine."
+    )
 
 
 def _lost(task: Task, lost: Lost) -> Outcome | Again[Task]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from annidx.images.scan import is_inside
 from annidx.model import File
-from annidx.store import snapshot
+from annidx.sanity import Loss
 from annidx.store.manifest import Kind, SegmentEntry
-from annidx.store.snapshot import Rows, Rowset, Snapshot
+from annidx.store.rowset import Rows, Rowset, without
+from annidx.store.snapshot import Snapshot
 
 YOUNG_NS = 2_000_000_000
 """A file modified so shortly before it was read may have changed since without a newer mtime
@@ -100,8 +101,10 @@ class _Rows:
         self.live = np.flatnonzero(self.rowset.live)
         self.kept = np.zeros(len(self.rowset), np.bool_)
         self.rewritten = np.zeros(len(self.rowset), np.bool_)
+        self.forgotten = np.zeros(len(self.rowset), np.bool_)
         self.carried = np.zeros(len(self.rowset), np.bool_)  # rewritten, with the same picture
         self.displaced = np.zeros(len(self.rowset), np.bool_)
+        self.spoiled = np.zeros(len(self.rowset), np.bool_)  # rewritten, and unreadable now
         self._numbers = {name: self.rowset.numbers(name) for name in _NUMBERS}
         self._hashes = self.rowset.fixed("content_hash")
         self._statuses, self._names = self.rowset.labels("status")
@@ -176,7 +179,7 @@ class _Rows:
 
     def forget(self, rows: Sequence[int] | Rows) -> None:
         """Take rows for rewritten, so that nothing finds them any more."""
-        self.rewritten[rows] = True
+        self.rewritten[rows] = self.forgotten[rows] = True
         left = ~self.rewritten[self._key_rows]
         self._set_keys(self._keys[left], self._key_rows[left])
         left = ~self.rewritten[self._size_rows]
@@ -287,6 +290,10 @@ class KnownFiles:
         rows.rewritten[known.row], rows.carried[known.row] = True, same
         rows.kept[known.row] = False
 
+    def spoil(self, known: Known) -> None:
+        """Note that a picture that could be read cannot be read any more."""
+        self._rows[known.kind].spoiled[known.row] = True
+
     def displace(self, path: bytes) -> None:
         """Note that another picture lies at a path now; what lay there may be found elsewhere."""
         known = self.at(path)
@@ -302,6 +309,34 @@ class KnownFiles:
         """Count the pictures that are neither kept nor rewritten."""
         rows = self._rows["pictures"]
         return int((rows.rowset.live & ~rows.kept & ~rows.rewritten).sum())
+
+    def losses(self, leaves_out: Callable[[bytes], bool], *, interim: bool = False) -> list[Loss]:
+        """Return for each root how many of its pictures are gone or spoiled so far.
+
+        Parameters
+        ----------
+        leaves_out : callable
+            Told a path relative to its root; True for what is left out on purpose.
+        interim : bool
+            While the walk goes on nobody knows what is gone.
+        """
+        rows = self._rows["pictures"]
+        whose = rows.rowset.numbers("root_id")
+        live = rows.rowset.live & ~rows.forgotten
+        gone = live & ~rows.kept & ~rows.rewritten & (not interim)
+        at = np.flatnonzero(gone)
+        paths = rows.rowset.values("path", at)
+        on_purpose = np.fromiter(map(leaves_out, paths), np.bool_, len(paths))
+        gone[at[on_purpose]] = False
+        return [
+            Loss(
+                folder,
+                int((live & (whose == root_id)).sum()),
+                int((gone & (whose == root_id)).sum()),
+                int((rows.spoiled & (whose == root_id)).sum()),
+            )
+            for root_id, folder in self._opened.root_paths.items()
+        ]
 
     def supersede(self, first: Mapping[Kind, int]) -> None:
         """Forget the rows that interrupted builds have replaced.
@@ -326,7 +361,7 @@ class KnownFiles:
         """
         rows = self._rows[kind]
         keep = rows.kept | ~(rows.rewritten | rows.displaced) if interim else rows.kept
-        return rows.rowset, snapshot.without(rows.rowset, ~keep)
+        return rows.rowset, without(rows.rowset, ~keep)
 
     def kept_from(self, row: int, image_id: int = 0) -> int:
         """Count the pictures from a row and a number on that are kept, or carried over."""

@@ -18,7 +18,10 @@ from annidx import __version__
 from annidx.commands.common import add_common_options, shown_text
 from annidx.errors import AnnidxError
 
-VERBS = ("build", "roots", "query", "has", "pairs", "groups", "status", "verify", "demo")
+VERBS = (
+    *("build", "roots", "query", "has", "pairs", "groups"),
+    *("status", "verify", "snapshots", "rollback", "prune", "demo"),
+)
 INTERRUPTED = 130
 
 _EPILOG = """\

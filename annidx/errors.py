@@ -66,11 +66,34 @@ class IndexDamaged(AnnidxError, ValueError):
     http_status = 503
 
 
+class FileDamaged(IndexDamaged):
+    """A file that a manifest names is missing, or is not what it was.
+
+    Parameters
+    ----------
+    message : str
+    path : str
+    expected, found : str
+        A SHA-256 in hex, a size, or words.
+    """
+
+    def __init__(self, message: str, path: str, expected: str, found: str) -> None:
+        super().__init__(message)
+        self.path, self.expected, self.found = path, expected, found
+
+
 class IndexTooNew(AnnidxError, ValueError):
     """The index was written by a newer annidx in a format that this one cannot read."""
 
     exit_code = 13
     http_status = 503
+
+
+class PublishRefused(AnnidxError, RuntimeError):
+    """So much is gone from a root that something else must be wrong; the old snapshot stays."""
+
+    exit_code = 14
+    http_status = 409
 
 
 class WorkerError(AnnidxError, RuntimeError):

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import weakref
-from io import BufferedReader
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from annidx.descriptors import descriptor
-from annidx.errors import IndexDamaged
 from annidx.search import graph as graphs
-from annidx.search.graph import Graph
-from annidx.search.recall import certify
-from annidx.search.vectors import Vectors
+from annidx.search.query import Placed
+from annidx.search.recall import Certificate, certify
+from annidx.search.vectors import Rows, Vectors
 from annidx.store import files
 from annidx.store.manifest import GraphEntry
 from annidx.store.snapshot import Snapshot
 
-
-class Handle:
-    """A file that is open and not read: it stays readable when a later prune unlinks it."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, self.descriptor)
-
-    def open(self) -> BufferedReader:
-        """Read it from its start."""
-        os.lseek(self.descriptor, 0, os.SEEK_SET)
-        return open(self.descriptor, "rb", closefd=False)
+log = logging.getLogger(__name__)
 
 
-Held = dict[Path, Handle]
-"""Open files of graphs, by their paths."""
+class Usable(NamedTuple):
+    """A graph that may answer, and the rows of the snapshot that it covers."""
 
-UNCOVERED_ROWS = 1000
-UNCOVERED_SHARE = 0.1
-REMOVED_SHARE = 0.25
+    entry: GraphEntry
+    covers: range
 
 
 def vectors_of(opened: Snapshot, metric: str) -> Vectors:
@@ -49,80 +35,35 @@ def vectors_of(opened: Snapshot, metric: str) -> Vectors:
     return Vectors(descriptor(metric), blocks, opened.pictures.live)
 
 
-def covered_rows(opened: Snapshot, entry: GraphEntry) -> int:
-    """Return how many of the snapshot's rows a graph covers; -1 when it does not fit."""
-    entries = opened.pictures.entries[: len(entry.segments)]
-    if tuple(each.sha256 for each in entries) != entry.segments:
-        return -1
-    return sum(each.rows for each in entries)
+def covered_rows(opened: Snapshot, segments: Sequence[str]) -> range:
+    """Return the rows of a graph's segments; none when they are not all there, side by side."""
+    names = [entry.sha256 for entry in opened.pictures.entries]
+    first = names.index(segments[0]) if segments and segments[0] in names else 0
+    if not segments or names[first : first + len(segments)] != list(segments):
+        return range(0)
+    starts = opened.pictures.starts
+    return range(int(starts[first]), int(starts[first + len(segments)]))
 
 
-def is_stale(opened: Snapshot, entry: GraphEntry) -> bool:
-    """Tell whether a graph should be built anew: too much is uncovered, or gone."""
-    covered = covered_rows(opened, entry)
-    if covered < 0:
-        return True
-    live = opened.pictures.live
-    still, beyond = int(live[:covered].sum()), int(live[covered:].sum())
-    if beyond > max(UNCOVERED_ROWS, UNCOVERED_SHARE * covered):
-        return True
-    return covered - still > REMOVED_SHARE * covered
+def usable(opened: Snapshot, metric: str) -> list[Usable]:
+    """Return the graphs that may answer for a metric."""
+    found = [
+        Usable(entry, covered_rows(opened, entry.segments))
+        for entry in opened.manifest.graphs
+        if entry.metric == metric and entry.usable
+    ]
+    return [each for each in found if each.covers]
 
 
-def make(opened: Snapshot, metric: str, *, threads: int) -> GraphEntry:
-    """Build, seal, probe and certify a graph over all pictures of a snapshot (at least one)."""
-    vectors = vectors_of(opened, metric)
-    rows = np.flatnonzero(vectors.live)
-    built, share = graphs.build(vectors, rows, threads=threads)
-    index = opened.index
-    staged = files.staging_path(index, ".hnsw")
-    built.save(staged)
-    digest, size = files.seal(staged, index / "graphs", ".hnsw")
-    segments = tuple(entry.sha256 for entry in opened.pictures.entries)
-    facts = {"metric": metric, "sha256": digest, "segments": segments, "found_itself": share}
-    sidecar = built.sidecar({**facts, "parameters": {"M": 16, "post": 2}})
-    # Under its own hash: small graphs may come out alike while what their nodes stand for differs.
-    staged = files.staging_path(index, ".json")
-    staged.write_bytes(sidecar)
-    sidecar_digest, _ = files.seal(staged, index / "graphs", ".json")
-    # What was written is what will be used: it is loaded back, and that one is measured.
-    loaded = graphs.load(index / "graphs" / f"{digest}.hnsw", sidecar, f"the graph for {metric}")
-    certificate = certify(vectors, loaded, vectors.descriptor.cutoff)
-    return GraphEntry(
-        metric=metric,
-        sha256=digest,
-        size=size,
-        sidecar_sha256=sidecar_digest,
-        segments=segments,
-        nodes=built.nodes,
-        recall=certificate.recall,
-        recall_low=certificate.low,
-        recall_high=certificate.high,
-        sampled_pairs=certificate.pairs,
-        found_itself=share,
-        usable=share >= graphs.SELF_TARGET and not certificate.missed,
-    )
+def uncovered_rows(vectors: Vectors, found: Sequence[Usable]) -> Rows:
+    """Return the live rows that none of some graphs covers, (u,) intp."""
+    mask = vectors.live.copy()
+    for each in found:
+        mask[each.covers.start : each.covers.stop] = False
+    return np.flatnonzero(mask)
 
 
-def usable(opened: Snapshot, metric: str) -> GraphEntry | None:
-    """Return the graph that may answer for a metric."""
-    for entry in opened.manifest.graphs:
-        if entry.metric == metric and entry.usable and covered_rows(opened, entry) >= 0:
-            return entry
-    return None
-
-
-def hold(opened: Snapshot) -> Held:
-    """Open the files of a snapshot's graphs without reading them."""
-    held: Held = {}
-    for entry in opened.manifest.graphs:
-        for path in (_hnsw(opened.index, entry), _sidecar(opened.index, entry)):
-            with contextlib.suppress(OSError):  # said when the graph is needed
-                held[path] = Handle(path)
-    return held
-
-
-def load(opened: Snapshot, entry: GraphEntry, held: Held) -> Graph:
+def load(opened: Snapshot, each: Usable) -> Placed:
     """Check the hashes of a graph's files and load it.
 
     Raises
@@ -130,28 +71,95 @@ def load(opened: Snapshot, entry: GraphEntry, held: Held) -> Graph:
     IndexDamaged
         When a file is missing or is not what the manifest says: nmslib would crash or lie.
     """
-    path, sidecar = _hnsw(opened.index, entry), _sidecar(opened.index, entry)
-    for file, expected in ((path, entry.sha256), (sidecar, entry.sidecar_sha256)):
-        if file not in held:
-            message = f"{file}: the graph is missing. {_REPAIR}"
-            raise IndexDamaged(message)
-        with held[file].open() as handle:
-            found = hashlib.file_digest(handle, "sha256").hexdigest()
-        if found != expected:
-            message = f"{file}: sha256 is {found}, the manifest says {expected}. {_REPAIR}"
-            raise IndexDamaged(message)
-    with held[sidecar].open() as handle:
+    hnsw, sidecar = opened.graph(each.entry)
+    with sidecar.open() as handle:
         description = handle.read()
     # By its descriptor: the name may be gone by now.
-    return graphs.load(Path(f"/dev/fd/{held[path].descriptor}"), description, str(sidecar))
+    graph = graphs.load(Path(f"/dev/fd/{hnsw.descriptor}"), description, str(sidecar.path))
+    return Placed(graph, each.covers.start)
 
 
-_REPAIR = 'Run "annidx build --rebuild-graphs".'
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A graph that was written, and what came of measuring it."""
+
+    sha256: str
+    size: int
+    sidecar_sha256: str
+    nodes: int
+    found_itself: float
+    certificate: Certificate
+
+    @property
+    def reaches_its_target(self) -> bool:
+        return self.found_itself >= graphs.SELF_TARGET and not self.certificate.missed
 
 
-def _hnsw(index: Path, entry: GraphEntry) -> Path:
-    return index / "graphs" / f"{entry.sha256}.hnsw"
+def make(
+    opened: Snapshot, metric: str, segments: Sequence[str], *, threads: int
+) -> GraphEntry | None:
+    """Build, seal, load back and certify a graph over some segments of a snapshot.
+
+    One that misses its target is built once more with a higher efConstruction; when that misses
+    it, too, the entry is not usable.
+
+    Returns
+    -------
+    GraphEntry or None
+        None when no row of the segments is live.
+    """
+    vectors = vectors_of(opened, metric)
+    covers = covered_rows(opened, segments)
+    rows = np.flatnonzero(vectors.live[covers.start : covers.stop]) + covers.start
+    if len(rows) == 0:
+        return None
+    for ef in graphs.EF_CONSTRUCTION:
+        attempt = _attempt(opened.index, vectors, segments, covers, ef, threads)
+        if attempt.reaches_its_target:
+            break
+        log.info(
+            "graph for %s with efConstruction %d: recall %s, %.4f find themselves",
+            *(metric, ef, attempt.certificate.recall, attempt.found_itself),
+        )
+    return GraphEntry(
+        metric=metric,
+        sha256=attempt.sha256,
+        size=attempt.size,
+        sidecar_sha256=attempt.sidecar_sha256,
+        segments=tuple(segments),
+        nodes=attempt.nodes,
+        recall=attempt.certificate.recall,
+        recall_low=attempt.certificate.low,
+        recall_high=attempt.certificate.high,
+        sampled_pairs=attempt.certificate.pairs,
+        found_itself=attempt.found_itself,
+        usable=attempt.reaches_its_target,
+    )
 
 
-def _sidecar(index: Path, entry: GraphEntry) -> Path:
-    return index / "graphs" / f"{entry.sidecar_sha256}.json"
+def _attempt(
+    index: Path,
+    vectors: Vectors,
+    segments: Sequence[str],
+    covers: range,
+    ef: int,
+    threads: int,
+) -> _Attempt:
+    rows = np.flatnonzero(vectors.live[covers.start : covers.stop]) + covers.start
+    built, share = graphs.build(vectors, rows, first=covers.start, ef=ef, threads=threads)
+    staged = files.staging_path(index, ".hnsw")
+    built.save(staged)
+    digest, size = files.seal(staged, index / "graphs", ".hnsw")
+    facts = {"metric": vectors.descriptor.name, "rows": len(rows), "sha256": digest}
+    facts |= {"segments": list(segments), "found_itself": share}
+    sidecar = built.sidecar({**facts, "parameters": {"M": 16, "post": 2, "efConstruction": ef}})
+    # Under its own hash: small graphs may come out alike while what their nodes stand for differs.
+    staged = files.staging_path(index, ".json")
+    with files.create_file(staged) as handle:
+        handle.write(sidecar)
+    sidecar_digest, _ = files.seal(staged, index / "graphs", ".json")
+    # What was written is what will be used: it is loaded back, and that one is measured.
+    where = f"the graph for {vectors.descriptor.name}"
+    loaded = graphs.load(index / "graphs" / f"{digest}.hnsw", sidecar, where)
+    certificate = certify(vectors, Placed(loaded, covers.start), rows, vectors.descriptor.cutoff)
+    return _Attempt(digest, size, sidecar_digest, built.nodes, share, certificate)

@@ -22,8 +22,7 @@ from annidx.search import exact as scan
 from annidx.search import groups as grouping
 from annidx.search import planner, selfjoin
 from annidx.search.exact import Hits
-from annidx.search.graph import Graph
-from annidx.search.query import graph_search, rows_beyond
+from annidx.search.query import Placed, graph_search
 from annidx.search.selfjoin import RowPairs
 from annidx.search.vectors import Stored, Vectors
 from annidx.store.manifest import GraphEntry, Manifest
@@ -57,8 +56,7 @@ class Index:
         self.snapshot = snapshot
         self._lock = threading.Lock()
         self._vectors: dict[str, Vectors] = {}
-        self._graphs: dict[str, Graph] = {}
-        self._held = graphs.hold(snapshot)
+        self._graphs: dict[str, list[Placed]] = {}
 
     @property
     def manifest(self) -> Manifest:
@@ -310,9 +308,9 @@ class Index:
         )
         return sorted(each for each in facts if each[1] not in IGNORED)
 
-    def usable_graph(self, metric: str) -> GraphEntry | None:
-        """Return the graph that answers queries of a metric, None when the exact engine does."""
-        return graphs.usable(self.snapshot, metric)
+    def usable_graphs(self, metric: str) -> list[GraphEntry]:
+        """Return the graphs that answer queries of a metric, none when the exact engine does."""
+        return [each.entry for each in graphs.usable(self.snapshot, metric)]
 
     def vectors(self, metric: str) -> Vectors:
         """Return the stored descriptors of a metric."""
@@ -332,23 +330,23 @@ class Index:
         """Answer stored vectors with the engine that the planner chooses."""
         started = time.monotonic()
         vectors = self.vectors(measure.name)
-        entry = graphs.usable(self.snapshot, measure.name)
+        usable = graphs.usable(self.snapshot, measure.name)
         plan = planner.plan(
             measure,
             pictures=self.pictures,
             request="query",
             queries=len(stored),
-            graph=entry is not None,
+            graph=bool(usable),
             exact=exact,
         )
         log.info("%s engine: %s, about %.4f CPU s", plan.engine, plan.reason, plan.cost_s)
-        if plan.engine == "exact" or entry is None:
+        if plan.engine == "exact":
             found = scan.search(vectors, stored, cutoff=limit, k=k)
             sure = frozenset(range(len(found)))
         else:
-            uncovered = rows_beyond(graphs.covered_rows(self.snapshot, entry), vectors)
-            graph = self._graph(measure.name)
-            answer = graph_search(vectors, graph, uncovered, stored, cutoff=limit, k=k)
+            uncovered = graphs.uncovered_rows(vectors, usable)
+            loaded = self._loaded(measure.name)
+            answer = graph_search(vectors, loaded, uncovered, stored, cutoff=limit, k=k)
             found, sure = answer.hits, answer.fell_through
         return [
             (hits, self._answer(measure, limit, k, "exact" if at in sure else "graph", started))
@@ -404,14 +402,12 @@ class Index:
         found = join(vectors, limit)
         return (found, 0) if companions else answers.without_companions(self.snapshot, found)
 
-    def _graph(self, metric: str) -> Graph:
+    def _loaded(self, metric: str) -> list[Placed]:
+        """Return the usable graphs of a metric, loaded once."""
         with self._lock:
             if metric not in self._graphs:
-                entry = graphs.usable(self.snapshot, metric)
-                if entry is None:
-                    message = f"there is no usable graph for {metric}"
-                    raise UsageError(message)
-                self._graphs[metric] = graphs.load(self.snapshot, entry, self._held)
+                usable = graphs.usable(self.snapshot, metric)
+                self._graphs[metric] = [graphs.load(self.snapshot, each) for each in usable]
             return self._graphs[metric]
 
     def _answer(
@@ -424,7 +420,8 @@ class Index:
         complete: bool = True,
         left_out: int = 0,
     ) -> Answer:
-        entry = graphs.usable(self.snapshot, measure.name)
+        recalls = [each.recall for each in self.usable_graphs(measure.name)]
+        measured = [each for each in recalls if each is not None]
         return Answer(
             metric=measure.name,
             cutoff=limit,
@@ -432,7 +429,7 @@ class Index:
             complete=complete,
             exact=engine == "exact",
             engine=engine,
-            recall=entry.recall if entry and engine == "graph" else None,
+            recall=min(measured, default=None) if engine == "graph" else None,
             snapshot=self.manifest.number,
             seconds=time.monotonic() - started,
             companions_left_out=left_out,

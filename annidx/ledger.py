@@ -117,6 +117,8 @@ class Ledger:
                 number, first_seen_ns = known.image_id, known.first_seen_ns
                 record = replace(record, image_id=number, first_seen_ns=first_seen_ns)
             self.known.rewrite(known, same=is_same)
+            if known.kind == "pictures" and record.status not in READABLE:
+                self.known.spoil(known)
         if record.status in READABLE:
             self.added += not is_same
             self.decoded += 1

@@ -1,4 +1,4 @@
-"""Where the index lies when nobody says so."""
+"""Where the index lies when nobody says so, and what may be lost."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ def default_index() -> Path:
     data = os.environ.get("XDG_DATA_HOME", "")
     base = Path(data) if os.path.isabs(data) else Path("~/.local/share").expanduser()
     return base / "annidx" / "default"
+
+
+def cache_folder() -> Path:
+    """Return ``$XDG_CACHE_HOME/annidx`` (``~/.cache/annidx``): what may be lost at any time."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(cache) if os.path.isabs(cache) else Path("~/.cache").expanduser()
+    return base / "annidx"

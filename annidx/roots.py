@@ -11,9 +11,10 @@ import numpy as np
 
 from annidx.errors import FolderNotFound, UsageError
 from annidx.images.scan import is_inside, merge_nested
-from annidx.store import files, snapshot
+from annidx.store import files, identity, snapshot
 from annidx.store.manifest import Manifest, Root
-from annidx.store.snapshot import Rowset, Snapshot
+from annidx.store.rowset import Rowset, without
+from annidx.store.snapshot import Snapshot
 
 PathLike = str | bytes | os.PathLike[str]
 
@@ -57,7 +58,7 @@ def merged(known: Sequence[Root], added: Sequence[bytes], next_id: int) -> tuple
 def add(index: Path, folders: Sequence[PathLike]) -> Manifest:
     """Add folders to the roots; their pictures come with the next build."""
     resolved = [resolve(folder) for folder in folders]
-    snapshot.create(index)
+    identity.create(index)
     with files.writer_lock(index):
         base = snapshot.current_manifest(index) or Manifest(0, "")
         keep, next_id = merged(base.roots, resolved, base.next_root_id)
@@ -72,14 +73,14 @@ def remove(index: Path, folder: PathLike) -> tuple[Manifest, int]:
 
     No file of the folder is touched.
     """
-    snapshot.check_format(index)
+    identity.index_id(index)
     with files.writer_lock(index):
         current = snapshot.current(index)
         root = _known(current.manifest, folder)
         pictures = _gone(current.pictures, root.root_id)
         entries = [
-            *snapshot.without(current.pictures, pictures),
-            *snapshot.without(current.other, _gone(current.other, root.root_id)),
+            *without(current.pictures, pictures),
+            *without(current.other, _gone(current.other, root.root_id)),
         ]
         manifest = replace(
             current.manifest,
@@ -102,7 +103,7 @@ def move(index: Path, old: PathLike, new: PathLike) -> Manifest:
         When `new` overlaps with another root.
     """
     path = resolve(new)
-    snapshot.check_format(index)
+    identity.index_id(index)
     with files.writer_lock(index):
         base = snapshot.current(index).manifest
         root = _known(base, old)

@@ -20,12 +20,13 @@ import numpy as np
 import pytest
 
 import annidx
-from annidx import building, graphs, roots
-from annidx.building import Options
+from annidx import building, graphs, layout, roots
 from annidx.errors import FolderNotFound, IndexDamaged, IndexLocked, IndexNotFound, UsageError
 from annidx.model import BuildReport, Progress, Record
+from annidx.options import Options
 from annidx.search.recall import Certificate
-from annidx.store import files, snapshot
+from annidx.store import files, history, snapshot
+from annidx.store import writer as store_writer
 from annidx.store.manifest import Manifest
 from annidx.store.snapshot import Snapshot
 from tests.making import LONG_AGO_NS, aged, grainy, photo, save
@@ -300,14 +301,56 @@ def test_new_pictures_are_searched_at_once(build: Build, archive: Path, index: P
     assert [Path(match.path).name for match in found] == ["1 copy.png", "2.png", "1 new.png"]
 
 
-def test_segments_merge_and_the_graph_follows(build: Build, archive: Path, index: Path) -> None:
+def test_segments_merge_and_graphs_follow(
+    build: Build, archive: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tail of more than three rows gets a graph, with the older ones that are no larger."""
+    monkeypatch.setattr(layout, "TAIL_ROWS", 3)
+
+    def after(*numbers: int) -> tuple[list[int], list[list[int]]]:
+        """Return rows of segments and, of each graph, of its segments."""
+        for number in numbers:
+            save(archive / f"new {number}.png", photo(20 + number))
+        build()
+        opened = annidx.open(index)
+        rows = {entry.sha256: entry.rows for entry in opened.manifest.segments}
+        for number in numbers:
+            found = opened.query(photo(20 + number), cutoff=0)
+            assert [Path(match.path).name for match in found] == [f"new {number}.png"]
+        assert pairs(index) == {("0.png", "near.png")}
+        made = [[rows[name] for name in graph.segments] for graph in opened.manifest.graphs]
+        return list(rows.values()), made
+
+    assert after() == ([6], [[6]])
+    assert after(0) == ([6, 1], [[6]])
+    assert after(1) == ([6, 2], [[6]])  # one row is fewer than twice one
+    assert after(2) == ([6, 2, 1], [[6]])
+    assert after(3) == ([10], [[10]])  # 6 rows are fewer than twice 4
+    assert after(*range(4, 8)) == ([10, 4], [[10], [4]])
+    (archive / "new 0.png").unlink()
+    (archive / "new 1.png").unlink()
+    assert after() == ([10, 4], [[10], [4]])  # a fifth of the first graph is filtered out
+    (archive / "new 2.png").unlink()
+    assert after() == ([11], [[11]])  # more than a quarter: written anew, together with the other
+
+
+def test_a_segment_without_live_rows_stays_while_its_graph_counts_them(
+    build: Build, archive: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_writer, "ROWS", 2)
+    monkeypatch.setattr(layout, "ROWS", 2)
+    for number in range(6, 20):
+        save(archive / f"z{number}.png", photo(20 + number))
     build()
-    for number in range(4):
-        save(archive / f"new {number}.png", photo(20 + number))
-    assert build().segments == 1  # six rows are fewer than twice four
+    for name in ("z18.png", "z19.png"):
+        (archive / name).unlink()
+    report = build()
     opened = annidx.open(index)
-    assert graphs.covered_rows(opened.snapshot, opened.manifest.graphs[0]) == 10
-    assert pairs(index) == {("0.png", "near.png")}
+    assert sorted(each.live for each in opened.manifest.segments) == [0] + [2] * 9
+    assert len(opened.usable_graphs("thumb")) == 1
+    assert report.images == 18
+    assert len(opened.query(photo(39), cutoff=0)) == 0
+    assert len(opened.query(photo(37), cutoff=0)) == 1
 
 
 # --- files that are no pictures, or broken ones ---------------------------------------------------
@@ -597,10 +640,15 @@ def test_a_damaged_graph_is_repaired(build: Build, archive: Path, index: Path) -
     build()
     (path,) = (index / "graphs").glob("*.hnsw")
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(IndexDamaged, match="annidx build --rebuild-graphs"):
+    with pytest.raises(IndexDamaged, match="annidx build"):
         annidx.open(index).query(archive / "0.png")
-    build(rebuild_graphs=True)
+    report = build()
+    assert counted(report) == {}
+    warning = report.warnings[0]
+    assert f"{path}: damaged (expected " in warning
+    assert "the graph for thumb is made anew" in warning
     assert len(annidx.open(index).query(archive / "0.png")) == 1
+    assert not any(history.verify(index))
 
 
 def test_a_graph_that_misses_its_target_is_not_used(
@@ -609,8 +657,8 @@ def test_a_graph_that_misses_its_target_is_not_used(
     monkeypatch.setattr(graphs, "certify", lambda *_: Certificate(100, 50, 0.5, 0.4, 0.6))
     report = build()
     (warning,) = report.warnings
-    assert "the graph for thumb missed its target (recall 0.5" in warning
-    assert "answered by the exact engine" in warning
+    assert "a graph for thumb missed its target (recall 0.5" in warning
+    assert "searched by the exact engine" in warning
     found = annidx.open(index).query(archive / "0.png")
     assert (found.answer.engine, found.answer.exact, found.answer.recall) == ("exact", True, None)
     assert len(found) == 1
@@ -630,6 +678,7 @@ def test_a_build_that_dies_leaves_the_old_snapshot(
         (index / "tmp" / "half a graph.hnsw").write_bytes(b"")
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(layout, "TAIL_ROWS", 3)
     with monkeypatch.context() as patch:
         patch.setattr(graphs, "make", dying)
         with pytest.raises(KeyboardInterrupt):
@@ -643,7 +692,8 @@ def test_a_build_that_dies_leaves_the_old_snapshot(
     assert len(table(index)) == 12
     assert list((index / "tmp").iterdir()) == []
     written = {path.name for name in ("segments", "graphs") for path in (index / name).iterdir()}
-    assert written == snapshot.named_files(index)
+    manifests = [each.manifest for each in history.listing(index) if each.manifest]
+    assert written == {path.name for each in manifests for path in history.named(index, each)}
 
 
 def test_a_build_that_dies_after_its_graph_can_be_done_again(
@@ -750,15 +800,33 @@ def test_new_versions_of_descriptors_extract_everything_anew(
     assert set(table(index)) == ALL
 
 
-def test_rebuild_repairs_a_damaged_segment(build: Build, archive: Path, index: Path) -> None:
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_a_damaged_segment_is_extracted_again(
+    build: Build, archive: Path, index: Path, rebuild: bool
+) -> None:
+    (archive / "notes.txt").write_bytes(b"")
+    aged(archive / "notes.txt")
     build()
-    (path,) = (index / "segments").iterdir()
-    path.write_bytes(b"garbage")
-    for act in (build, lambda: annidx.open(index)):
-        with pytest.raises(IndexDamaged, match="annidx build --rebuild"):
-            act()
-    assert build(rebuild=True).images == 6
+    first = max(each.image_id for each in table(index).values()) + 1
+    (path,) = (index / "segments" / f"{each}.parquet" for each in segments_of(index, "pictures"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(IndexDamaged, match="annidx build"):
+        annidx.open(index).find_pairs()
+    report = build(rebuild=rebuild)
+    assert report.images == report.decoded == 6
+    assert report.removed == 0
+    assert f"{path}: damaged (expected " in report.warnings[0]
+    assert "the 6 pictures in it are looked at anew" in report.warnings[0]
     assert set(table(index)) == ALL
+    assert min(each.image_id for each in table(index).values()) >= first  # no number twice
+    assert not any(history.verify(index))
+    assert counted(build()) == {}
+
+
+def segments_of(index: Path, kind: str) -> list[str]:
+    entries = snapshot.current(index).manifest.segments
+    return [each.sha256 for each in entries if each.kind == kind]
 
 
 def test_rebuild_repairs_an_index_without_a_whole_manifest(
@@ -779,7 +847,7 @@ def test_a_long_first_build_publishes_what_it_has(
     report = build()
     assert report.images == 6
     seen = Counter[int]()
-    for path in snapshot.manifest_paths(index):
+    for path in files.manifest_paths(index):
         manifest = Manifest.from_json(path.read_bytes(), "")
         seen[int(Snapshot(index, manifest).pictures.live.sum())] += 1
         assert manifest.counts == {"ok": max(seen)}
@@ -798,7 +866,7 @@ def test_a_long_later_build_publishes_what_it_has(
         save(archive / f"{number}.png", photo(50 + number), mtime_ns=LONG_AGO_NS + 1)
     (archive / "3.png").rename(archive / "renamed.png")
     build()
-    for path in snapshot.manifest_paths(index):
+    for path in files.manifest_paths(index):
         manifest = Manifest.from_json(path.read_bytes(), "")
         opened = Snapshot(index, manifest)
         rows = np.flatnonzero(opened.pictures.live)

@@ -10,7 +10,7 @@ import pytest
 
 from annidx.changes import CANDIDATES, YOUNG_NS, Decision, Known, KnownFiles, decide
 from annidx.model import File
-from annidx.store import snapshot
+from annidx.store import identity, snapshot
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Snapshot
 from tests.making import failure, record
@@ -83,7 +83,7 @@ ROOTS = (Root(1, b"/one"), Root(2, b"/two"))
 def opened(tmp_path: Path) -> Snapshot:
     """Six pictures of two roots, the third removed, and a failure."""
     index = tmp_path / "index"
-    snapshot.create(index)
+    identity.create(index)
     rows = [record(number, path=b"folder/%d.jpg" % number) for number in range(6)]
     rows[4:] = [replace(row, file=replace(row.file, root_id=2)) for row in rows[4:]]
     pictures = snapshot.add_segment(index, rows, "pictures")
@@ -132,7 +132,7 @@ def test_known_by_size(files: KnownFiles) -> None:
 def test_the_likeliest_of_many_of_one_size(tmp_path: Path) -> None:
     """The same inode, then the same time; and no more than eight."""
     index = tmp_path / "index"
-    snapshot.create(index)
+    identity.create(index)
     rows = [record(number) for number in range(20)]
     rows = [replace(row, file=replace(row.file, size=7)) for row in rows]
     entry = snapshot.add_segment(index, rows, "pictures")
@@ -203,7 +203,7 @@ def test_what_has_no_new_row_counts_for_a_while(files: KnownFiles) -> None:
 def test_what_an_interrupted_build_left_comes_first(tmp_path: Path) -> None:
     """Row 3 is row 0 again, row 4 has the number of row 1."""
     index = tmp_path / "index"
-    snapshot.create(index)
+    identity.create(index)
     rows = [record(number) for number in range(3)]
     late = [record(3, path=rows[0].file.path), record(4, image_id=1)]
     entries = [snapshot.add_segment(index, each, "pictures") for each in (rows, late)]

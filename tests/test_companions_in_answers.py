@@ -16,9 +16,10 @@ from annidx.answers import with_companions
 from annidx.descriptors import THUMB
 from annidx.images.companions import DEVELOPED, Companions
 from annidx.model import File, Match, Record
-from annidx.store import snapshot
+from annidx.store import identity, snapshot
 from annidx.store.manifest import Manifest, Root
-from annidx.store.snapshot import Rowset, Snapshot
+from annidx.store.rowset import Rowset
+from annidx.store.snapshot import Snapshot
 from tests.commands.running import json_lines, run
 from tests.images.pictures import encoded
 from tests.images.raws import raw_file
@@ -55,12 +56,14 @@ def rows_of(pictures: dict[bytes, int], *, inode: int | None = None) -> list[Rec
 def made(folder: Path, rows: list[Record], *, graph: bool = False) -> Index:
     """Return an index of rows, in two segments, of a root that need not exist."""
     place = folder / "index"
-    snapshot.create(place)
+    identity.create(place)
     halves = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
     entries = tuple(snapshot.add_segment(place, half, "pictures") for half in halves if half)
     manifest = Manifest(1, "", (Root(1, os.fsencode(folder / "photos")),), entries)
     if graph:
-        entry = graphs.make(Snapshot(place, manifest), "thumb", threads=1)
+        names = [each.sha256 for each in entries]
+        entry = graphs.make(Snapshot(place, manifest), "thumb", names, threads=1)
+        assert entry is not None
         manifest = replace(manifest, graphs=(entry,))
     return Index(Snapshot(place, manifest))
 

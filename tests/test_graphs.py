@@ -6,6 +6,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ from annidx import graphs
 from annidx.descriptors import THUMB
 from annidx.errors import IndexDamaged
 from annidx.search import graph as searched
-from annidx.search.graph import SELF_TARGET, Graph
+from annidx.search.graph import EF_CONSTRUCTION, SELF_TARGET, Graph
 from annidx.search.recall import Certificate
 from annidx.search.vectors import Stored
-from annidx.store import files, snapshot
+from annidx.store import files, identity, snapshot
 from annidx.store.manifest import GraphEntry, Manifest, Root, SegmentEntry
+from annidx.store.rowset import Rowset
 from annidx.store.snapshot import Snapshot
 from tests.making import copies, record, thumbs
 
@@ -44,7 +46,7 @@ def segment(index: Path, stored: Stored, first: int = 0) -> SegmentEntry:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("graphs") / "index"
-    snapshot.create(place)
+    identity.create(place)
     return place
 
 
@@ -59,7 +61,7 @@ def small(index: Path) -> Snapshot:
 
 @pytest.fixture(scope="module")
 def made(small: Snapshot) -> GraphEntry:
-    return graphs.make(small, "thumb", threads=1)
+    return make(small)
 
 
 def test_vectors_of(small: Snapshot) -> None:
@@ -79,13 +81,24 @@ def test_what_is_made(index: Path, small: Snapshot, made: GraphEntry) -> None:
     assert path.stat().st_size == made.size
     assert {stat.S_IMODE(each.stat().st_mode) for each in (index / "graphs").iterdir()} == {0o600}
     assert list((index / "tmp").iterdir()) == []
-    assert snapshot.damaged_files(index, replace(small.manifest, graphs=(made,))) == []
+    Snapshot(index, replace(small.manifest, graphs=(made,))).graph(made)  # whole
+
+
+def make(shot: Snapshot, *, threads: int = 1) -> GraphEntry:
+    """Make a graph for thumb over all segments."""
+    segments = [entry.sha256 for entry in shot.pictures.entries]
+    entry = graphs.make(shot, "thumb", segments, threads=threads)
+    assert entry is not None
+    return entry
 
 
 def load_made(shot: Snapshot, entry: GraphEntry) -> Graph:
     """Load a graph that was made after its snapshot was opened."""
-    manifest = replace(shot.manifest, graphs=(entry,))
-    return graphs.load(shot, entry, graphs.hold(Snapshot(shot.index, manifest)))
+    again = Snapshot(shot.index, replace(shot.manifest, graphs=(entry,)))
+    (usable,) = graphs.usable(again, "thumb")
+    placed = graphs.load(again, usable)
+    assert placed.first == usable.covers.start
+    return placed.graph
 
 
 def test_what_is_made_can_be_loaded(small: Snapshot, made: GraphEntry) -> None:
@@ -97,20 +110,20 @@ def test_what_is_made_can_be_loaded(small: Snapshot, made: GraphEntry) -> None:
 def test_the_same_graph_again(tmp_path: Path) -> None:
     """Few vectors give the same file, byte by byte: that must not be in the way."""
     index = tmp_path / "index"
-    snapshot.create(index)
+    identity.create(index)
     one = opened(index, [segment(index, thumbs(3, 1))])
     for _ in range(3):
-        assert load_made(one, graphs.make(one, "thumb", threads=1)).nodes == 3
+        assert load_made(one, make(one)).nodes == 3
 
 
 def test_the_same_graph_of_other_rows(tmp_path: Path) -> None:
     """Equal vectors, hence perhaps equal files: each graph must still know its own rows."""
     index = tmp_path / "index"
-    snapshot.create(index)
+    identity.create(index)
     first = opened(index, [segment(index, thumbs(3, 1))])
     longer = segment(index, np.concatenate([thumbs(1, 9), thumbs(3, 1)]))
     second = opened(index, [replace(longer, removed=((0, 1),))])
-    entries = [graphs.make(each, "thumb", threads=1) for each in (first, second)]
+    entries = [make(each) for each in (first, second)]
     assert sorted(load_made(first, entries[0]).members) == [0, 1, 2]
     assert sorted(load_made(second, entries[1]).members) == [1, 2, 3]
 
@@ -118,9 +131,9 @@ def test_the_same_graph_of_other_rows(tmp_path: Path) -> None:
 def test_a_damaged_graph_is_never_loaded(tmp_path: Path) -> None:
     """A flipped bit can crash the process inside nmslib: the hash is looked at first."""
     index = tmp_path / "index"
-    snapshot.create(index)
+    identity.create(index)
     shot = opened(index, [segment(index, thumbs(2, 1))])
-    entry = graphs.make(shot, "thumb", threads=1)
+    entry = make(shot)
     for path in (index / "graphs").iterdir():
         whole = path.read_bytes()
         middle = len(whole) // 2
@@ -133,10 +146,8 @@ def test_a_damaged_graph_is_never_loaded(tmp_path: Path) -> None:
 
 
 def assert_damaged(shot: Snapshot, entry: GraphEntry, path: Path) -> None:
-    with pytest.raises(IndexDamaged, match=rf"{path}: .*annidx build --rebuild-graphs"):
+    with pytest.raises(IndexDamaged, match=rf"{path}: .*annidx build"):
         load_made(shot, entry)
-    manifest = replace(shot.manifest, graphs=(entry,))
-    assert len(snapshot.damaged_files(shot.index, manifest)) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,11 +168,45 @@ def test_only_a_graph_that_meets_its_targets_is_usable(
 ) -> None:
     monkeypatch.setattr(graphs, "certify", lambda *_: certificate)
     monkeypatch.setattr(searched, "_share_found", lambda *_: share)
-    entry = graphs.make(small, "thumb", threads=1)
+    entry = make(small)
     assert (entry.usable, entry.recall, entry.found_itself) == (usable, certificate.recall, share)
 
 
-# --- which graph answers, and when it is too old --------------------------------------------------
+def test_a_poor_graph_is_built_again_with_more_effort(
+    small: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And when it gets better, it is used."""
+    tried: list[int] = []
+    built = searched._built
+
+    def noted(points: Any, ef: int, threads: int) -> Any:
+        tried.append(ef)
+        return built(points, ef, threads)
+
+    poor, good = (
+        Certificate(100, found, found / 100, found / 101, (found + 1) / 101) for found in (50, 100)
+    )
+    monkeypatch.setattr(searched, "_built", noted)
+    monkeypatch.setattr(graphs, "certify", lambda *_: good if len(tried) > 1 else poor)
+    entry = make(small)
+    assert tried == list(EF_CONSTRUCTION)
+    assert (entry.usable, entry.recall) == (True, 1.0)
+
+
+def test_a_graph_over_some_of_the_segments(small: Snapshot) -> None:
+    (_, second) = small.pictures.entries
+    entry = graphs.make(small, "thumb", [second.sha256], threads=1)
+    assert entry is not None
+    assert (entry.segments, entry.nodes) == ((second.sha256,), 40)
+    again = Snapshot(small.index, replace(small.manifest, graphs=(entry,)))
+    (usable,) = graphs.usable(again, "thumb")
+    assert usable.covers == range(40, 80)
+    assert sorted(graphs.load(again, usable).graph.members) == list(range(40))
+    vectors = graphs.vectors_of(again, "thumb")
+    assert graphs.uncovered_rows(vectors, [usable]).tolist() == list(range(1, 40))
+
+
+# --- which graphs answer --------------------------------------------------------------------------
 
 
 def rows(*sizes: tuple[int, int]) -> list[SegmentEntry]:
@@ -176,7 +221,7 @@ class Shot:
     """As much of a snapshot as is needed here, without files."""
 
     def __init__(self, entries: list[SegmentEntry], graph_entries: Sequence[GraphEntry]) -> None:
-        self.pictures = snapshot.Rowset([])
+        self.pictures = Rowset([])
         self.pictures.entries = entries
         self.pictures.starts = np.cumsum([0, *(entry.rows for entry in entries)])
         self.manifest = Manifest(1, "", graphs=tuple(graph_entries))
@@ -191,45 +236,32 @@ def shot(entries: list[SegmentEntry], *graph_entries: GraphEntry) -> Snapshot:
 @pytest.mark.parametrize(
     ("covers", "sizes", "covered"),
     [
-        (("0",), [(10, 0)], 10),
-        (("0",), [(10, 3), (5, 0)], 10),
-        (("0", "1"), [(10, 3), (5, 0)], 15),
-        ((), [(10, 0)], 0),
-        (("0", "1"), [(10, 0)], -1),  # a segment that is gone
-        (("1",), [(10, 0), (5, 0)], -1),  # rows are counted from the first
-        (("1", "0"), [(10, 0), (5, 0)], -1),
+        (("0",), [(10, 0)], range(10)),
+        (("0",), [(10, 3), (5, 0)], range(10)),
+        (("0", "1"), [(10, 3), (5, 0)], range(15)),
+        (("1",), [(10, 0), (5, 0)], range(10, 15)),
+        (("1", "2"), [(10, 0), (5, 0), (2, 0), (9, 0)], range(10, 17)),
+        ((), [(10, 0)], range(0)),
+        (("0", "1"), [(10, 0)], range(0)),  # a segment that is gone
+        (("9",), [(10, 0)], range(0)),
+        (("0", "2"), [(10, 0), (5, 0), (2, 0)], range(0)),  # not side by side
+        (("1", "0"), [(10, 0), (5, 0)], range(0)),
     ],
 )
-def test_covered_rows(covers: tuple[str, ...], sizes: list[tuple[int, int]], covered: int) -> None:
+def test_covered_rows(
+    covers: tuple[str, ...], sizes: list[tuple[int, int]], covered: range
+) -> None:
     entry = replace(ENTRY, segments=covers)
-    assert graphs.covered_rows(shot(rows(*sizes)), entry) == covered
-    expected = entry if covered >= 0 else None
+    assert graphs.covered_rows(shot(rows(*sizes)), covers) == covered
+    expected = [(entry, covered)] if covered else []
     assert graphs.usable(shot(rows(*sizes), entry), "thumb") == expected
 
 
 def test_usable() -> None:
     here = rows((10, 0))
     good = replace(ENTRY, segments=("0",))
-    assert graphs.usable(shot(here), "thumb") is None
-    assert graphs.usable(shot(here, good), "signature") is None
-    assert graphs.usable(shot(here, replace(good, usable=False)), "thumb") is None
-    assert graphs.usable(shot(here, replace(good, metric="signature"), good), "thumb") == good
-
-
-@pytest.mark.parametrize(
-    ("sizes", "stale"),
-    [
-        ([(100, 0)], False),
-        ([(100, 0), (1000, 0)], False),
-        ([(100, 0), (1001, 0)], True),  # more than a thousand uncovered
-        ([(100, 0), (1200, 300)], False),  # of which some are removed
-        ([(50_000, 0), (5000, 0)], False),
-        ([(50_000, 0), (5001, 0)], True),  # and more than a tenth
-        ([(100, 25)], False),
-        ([(100, 26)], True),  # more than a quarter of its nodes is gone
-    ],
-)
-def test_is_stale(sizes: list[tuple[int, int]], stale: bool) -> None:
-    entry = replace(ENTRY, segments=("0",))
-    assert graphs.is_stale(shot(rows(*sizes)), entry) == stale
-    assert graphs.is_stale(shot(rows(*sizes)), replace(ENTRY, segments=("9",)))
+    assert graphs.usable(shot(here), "thumb") == []
+    assert graphs.usable(shot(here, good), "signature") == []
+    assert graphs.usable(shot(here, replace(good, usable=False)), "thumb") == []
+    both = shot(here, replace(good, metric="signature"), good)
+    assert graphs.usable(both, "thumb") == [(good, range(10))]

@@ -20,7 +20,7 @@ from annidx import Index, Matches, Options, building
 from annidx.descriptors import DESCRIPTORS, SIGNATURE, THUMB
 from annidx.errors import FolderNotFound, PictureUnreadable, UsageError
 from annidx.queries import read_query
-from annidx.store import snapshot
+from annidx.store import files
 from tests.making import LONG_AGO_NS, aged, grainy, photo, save
 
 SINGLE = 12
@@ -587,7 +587,7 @@ def test_open_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         annidx.open()
     with pytest.raises(FolderNotFound):
         annidx.build(tmp_path / "missing")
-    assert snapshot.manifest_paths(tmp_path / "default") == []
+    assert files.manifest_paths(tmp_path / "default") == []
 
 
 def test_matches_are_a_sequence(index: Index, folder: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from annidx import building
-from annidx.building import Options
 from annidx.model import BuildReport, Record
+from annidx.options import Options
 from annidx.store import snapshot
 from tests.making import LONG_AGO_NS, aged, photo, save
 

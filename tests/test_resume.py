@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 from annidx import building, graphs, ledger, roots
-from annidx.building import Options
 from annidx.images.extract import Extractor
 from annidx.ledger import Ledger
 from annidx.model import BuildReport, Record
+from annidx.options import Options
 from annidx.store import files, journal, snapshot, writer
 from annidx.store.journal import Journal
 from annidx.store.manifest import Manifest
@@ -403,7 +403,7 @@ def test_a_root_that_changes_in_between(place: Place, tmp_path: Path, what: str)
 def published(index: Path) -> list[dict[str, Record]]:
     """Return what each snapshot holds; each can be opened and has no picture twice."""
     found = []
-    for path in snapshot.manifest_paths(index):
+    for path in files.manifest_paths(index):
         manifest = Manifest.from_json(path.read_bytes(), "")
         opened = Snapshot(index, manifest)
         found.append(records(opened))

@@ -11,7 +11,7 @@ import pytest
 from annidx import roots
 from annidx.errors import FolderNotFound, IndexNotFound, UsageError
 from annidx.model import Record
-from annidx.store import snapshot
+from annidx.store import identity, snapshot
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Snapshot
 from tests.making import failure, record
@@ -33,7 +33,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 def index(tmp_path: Path, folders: dict[str, Path]) -> Path:
     """Two roots with three pictures and a failure, two pictures and a failure."""
     place = tmp_path / "index"
-    snapshot.create(place)
+    identity.create(place)
     pictures = [in_root(1 + number // 3, record(number)) for number in range(5)]
     others = [in_root(1, failure(8)), in_root(2, failure(9))]
     entries = (

@@ -18,7 +18,7 @@ from annidx.images.extract import Task
 from annidx.images.scan import Walk
 from annidx.model import File
 from annidx.spool import CHUNK
-from annidx.store import snapshot
+from annidx.store import identity, snapshot
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Snapshot
 from annidx.survey import LARGE_BYTES, Carry, Item, Survey
@@ -50,7 +50,7 @@ class Made:
 
     def __init__(self, photos: Path, known: Sequence[str] = (), anew: Any = no, **changes: Any):
         index = photos.parent / "index"
-        snapshot.create(index)
+        identity.create(index)
         self.root = Root(1, os.fsencode(photos), moved=changes.pop("moved", False))
         self.walk = Walk([(1, self.root.path)])
         rows = [row(photos / name, number, **changes) for number, name in enumerate(known)]

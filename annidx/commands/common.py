@@ -86,6 +86,46 @@ def add_max_pairs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_lock_wait(parser: argparse.ArgumentParser) -> None:
+    """Add how long to wait for another writer."""
+    parser.add_argument(
+        "--lock-wait",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="wait so many seconds for another build to end",
+    )
+
+
+def natural(text: str) -> int:
+    """Read a whole number, 1 or more."""
+    value = whole_number(text) if text.isdecimal() else 0
+    if value < 1:
+        message = f"{text}: expected a whole number, 1 or more"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number, 0 or more."""
+    if not (text.isascii() and text.isdecimal()):
+        message = f"{text}: expected a whole number, 0 or more"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read seconds, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        message = f"{text}: expected seconds, 0 or more"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
 def index_path(args: argparse.Namespace) -> Path:
     """Return the index directory that the options name."""
     if args.index == "":  # an unset variable of a shell

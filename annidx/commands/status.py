@@ -93,7 +93,7 @@ def _fields(index: Index) -> dict[str, Any]:
                 "recall_low": graph.recall_low,
                 "sampled_pairs": graph.sampled_pairs,
                 "found_itself": graph.found_itself,
-                "used": graph == index.usable_graph(graph.metric),
+                "used": graph in index.usable_graphs(graph.metric),
             }
             for graph in manifest.graphs
         ],

@@ -208,6 +208,13 @@ class Walk:
             return True
         return False
 
+    def excludes(self, path: bytes) -> bool:
+        """Tell whether the globs leave out a path below a root, or a folder that it lies in."""
+        globs = self._excluded
+        ends = [at for at, byte in enumerate(path) if byte == _SLASH] + [len(path)]
+        heads = [path[:end] for end in ends] if globs else []
+        return any(globs.match(h) or globs.match(os.path.basename(h)) for h in heads if globs)
+
     def _is_left_out(self, facts: os.stat_result, folder: _Folder) -> bool:
         """Count what is no regular file, and the second name of one."""
         if not stat.S_ISREG(facts.st_mode):

@@ -29,11 +29,9 @@ from annidx.search import projection as projections
 from annidx.search.projection import Projection
 from annidx.search.vectors import Points, Rows, Stored, Vectors, embed
 
-log = logging.getLogger(__name__)
-
 EF_SEARCH = 200
 EF_CONSTRUCTION = (200, 400)
-"""Tried in turn until the members find themselves."""
+"""Tried in turn until the members find themselves and the recall reaches its target."""
 SELF_TARGET = 0.9995
 SEED = 20_261_122
 _CHECKED_MEMBERS = 20_000
@@ -51,7 +49,8 @@ class Graph:
         From the embedding of the metric to the graph's space.
     offsets : (nodes + 1,) int32
     members : (rows,) int32
-        ``members[offsets[i]:offsets[i + 1]]`` are the rows whose vector is node i.
+        ``members[offsets[i]:offsets[i + 1]]`` are the rows whose vector is node i, counted from
+        the first row of the graph's segments.
     """
 
     handle: Any
@@ -112,7 +111,9 @@ class Graph:
         return json.dumps(fields, sort_keys=True).encode()
 
 
-def build(vectors: Vectors, rows: Rows, *, threads: int) -> tuple[Graph, float]:
+def build(
+    vectors: Vectors, rows: Rows, *, first: int = 0, ef: int = EF_CONSTRUCTION[0], threads: int
+) -> tuple[Graph, float]:
     """Build a graph over some rows; return it with the share of nodes that find themselves.
 
     Two builds of the same rows give different graphs (nmslib draws its own random levels).
@@ -122,6 +123,10 @@ def build(vectors: Vectors, rows: Rows, *, threads: int) -> tuple[Graph, float]:
     vectors : Vectors
     rows : (n,) intp
         At least one.
+    first : int
+        The row from which its members are counted.
+    ef : int
+        efConstruction: how widely nmslib looks around for each node's neighbours.
     threads : int
     """
     unique, inverse = unique_vectors(vectors, rows)
@@ -134,14 +139,9 @@ def build(vectors: Vectors, rows: Rows, *, threads: int) -> tuple[Graph, float]:
     offsets = np.concatenate([[0], np.cumsum(np.bincount(nodes, minlength=len(unique)))])
     projection = projections.fit(vectors, unique)
     points = projections.project(vectors, unique[order], projection)
-    for ef in EF_CONSTRUCTION:
-        handle = _built(points, ef, threads)
-        graph = Graph(handle, projection, offsets.astype(np.int32), rows[by_node].astype(np.int32))
-        share = _share_found(graph, points)
-        if share >= SELF_TARGET:
-            break
-        log.info("graph with efConstruction %d: only %.4f find themselves", ef, share)
-    return graph, share
+    members = (rows[by_node] - first).astype(np.int32)
+    graph = Graph(_built(points, ef, threads), projection, offsets.astype(np.int32), members)
+    return graph, _share_found(graph, points)
 
 
 def load(path: Path, sidecar: bytes, where: str) -> Graph:

@@ -6,9 +6,9 @@ that can still count. Where that does not happen soon, the query goes to the exa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from annidx.search import exact
 from annidx.search.exact import Hits
@@ -17,6 +17,13 @@ from annidx.search.vectors import Points, Rows, Stored, Vectors, distances, reac
 
 FETCHES = (32, 128, 512)
 """Candidates asked for in turn; beyond the last the exact engine is quicker and sure."""
+
+
+class Placed(NamedTuple):
+    """A loaded graph, and the row of the archive from which its members are counted."""
+
+    graph: Graph
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +36,20 @@ class GraphAnswer:
 
 def graph_search(
     vectors: Vectors,
-    graph: Graph,
+    graphs: Sequence[Placed],
     uncovered: Rows,
     queries: Stored,
     *,
     cutoff: float,
     k: int | None,
 ) -> GraphAnswer:
-    """Find the neighbours of some queries with a graph.
+    """Find the neighbours of some queries with graphs that cover different rows.
 
     Parameters
     ----------
     vectors : Vectors
-    graph : Graph
-        Its rows are the first rows of `vectors`.
+    graphs : Sequence of Placed
+        At least one.
     uncovered : (u,) intp
         Live rows that no graph covers; they are scanned exactly and merged.
     queries : (m, width) uint8
@@ -52,11 +59,7 @@ def graph_search(
     k : int or None
         At most so many rows a query, and their ties; None: all within the cutoff.
     """
-    points = graph.project(vectors, queries)
-    found = [
-        _one(vectors, graph, point, query[None], cutoff=cutoff, k=k)
-        for point, query in zip(points, queries, strict=True)
-    ]
+    found = _in_all(vectors, graphs, queries, cutoff=cutoff, k=k)
     unsure = [at for at, hits in enumerate(found) if hits is None]
     if unsure:
         scanned = exact.search(vectors, queries[unsure], cutoff=cutoff, k=k)
@@ -70,9 +73,29 @@ def graph_search(
     return GraphAnswer(sure, frozenset(unsure))
 
 
+def _in_all(
+    vectors: Vectors,
+    graphs: Sequence[Placed],
+    queries: Stored,
+    *,
+    cutoff: float,
+    k: int | None,
+) -> list[Hits | None]:
+    """Search all graphs for all queries; None where the stop rule was not met in one of them."""
+    found: list[list[Hits] | None] = [[] for _ in queries]
+    for placed in graphs:
+        points = placed.graph.project(vectors, queries)
+        for at, (point, query) in enumerate(zip(points, queries, strict=True)):
+            parts = found[at]
+            if parts is not None:
+                hits = _one(vectors, placed, point, query[None], cutoff=cutoff, k=k)
+                found[at] = None if hits is None else [*parts, hits]
+    return [None if parts is None else exact.merge(parts, k=k) for parts in found]
+
+
 def _one(
     vectors: Vectors,
-    graph: Graph,
+    placed: Placed,
     point: Points,
     query: Stored,
     *,
@@ -80,9 +103,10 @@ def _one(
     k: int | None,
 ) -> Hits | None:
     """Search one point; None when the stop rule was not met."""
+    graph, first = placed
     for count in FETCHES:
         nodes, squared = graph.nearest(point, count)
-        rows = graph.rows_of(nodes)
+        rows = graph.rows_of(nodes) + first
         rows = rows[vectors.live[rows]]
         apart = distances(vectors.descriptor, query, vectors.take(rows))
         hits = exact.nearest(rows, apart, cutoff=cutoff, k=k)
@@ -96,8 +120,3 @@ def _one(
         if len(nodes) < min(count, graph.nodes):
             return None
     return None
-
-
-def rows_beyond(count: int, vectors: Vectors) -> Rows:
-    """Return the live rows from number `count` on: those that no graph covers."""
-    return np.flatnonzero(vectors.live[count:]) + count

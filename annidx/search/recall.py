@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from annidx.search import exact
-from annidx.search.graph import Graph
-from annidx.search.query import graph_search, rows_beyond
-from annidx.search.vectors import Vectors
+from annidx.search.query import Placed, graph_search
+from annidx.search.vectors import Rows, Vectors
 
 SAMPLE = 500
 TARGET = 0.999
@@ -41,14 +40,14 @@ class Certificate:
         return self.high is not None and self.high < TARGET
 
 
-def certify(vectors: Vectors, graph: Graph, cutoff: float, sample: int = SAMPLE) -> Certificate:
-    """Measure a graph on an evenly spaced sample of the live rows."""
-    rows = np.flatnonzero(vectors.live)
+def certify(
+    vectors: Vectors, placed: Placed, rows: Rows, cutoff: float, sample: int = SAMPLE
+) -> Certificate:
+    """Measure a graph on an evenly spaced sample of the live rows that it covers, (n,) intp."""
     chosen = rows[:: max(1, -(-len(rows) // sample))]
     queries = vectors.take(chosen)
-    truth = exact.search(vectors, queries, cutoff=cutoff, k=None)
-    uncovered = rows_beyond(len(vectors), vectors)
-    answer = graph_search(vectors, graph, uncovered, queries, cutoff=cutoff, k=None)
+    truth = exact.search(vectors, queries, cutoff=cutoff, k=None, rows=rows)
+    answer = graph_search(vectors, [placed], rows[:0], queries, cutoff=cutoff, k=None)
     pairs = found = 0
     for expected, got in zip(truth, answer.hits, strict=True):
         others = expected.rows[expected.distances > 0]

@@ -12,8 +12,10 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import stat
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,9 +28,25 @@ FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "staging", "
 
 def make_folders(index: Path) -> None:
     """Make the folders of an index, readable by their owner only: thumbnails are private data."""
+    made = not index.exists()
     index.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in FOLDERS:
-        (index / name).mkdir(mode=0o700, exist_ok=True)
+    if stat.S_IMODE(index.stat().st_mode) != 0o700:  # an empty folder that somebody else made
+        index.chmod(0o700)
+    missing = [index / name for name in FOLDERS if not (index / name).exists()]
+    for folder in missing:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if missing:
+        sync_folder(index)
+    if made:
+        sync_folder(index.parent)
+
+
+def manifest_paths(index: Path) -> list[Path]:
+    """Return the manifests of an index, lowest number first."""
+    try:
+        return sorted(path for path in (index / "snapshots").glob("*.json") if path.stem.isdigit())
+    except OSError:
+        return []
 
 
 def sha256_of(path: Path) -> str:
@@ -69,7 +87,7 @@ def write_new(path: Path, data: bytes, index: Path) -> None:
     """
     staged = staging_path(index, path.suffix)
     try:
-        with _create(staged) as handle:
+        with create_file(staged) as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
@@ -77,6 +95,30 @@ def write_new(path: Path, data: bytes, index: Path) -> None:
     finally:
         staged.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def create_file(path: Path) -> BinaryIO:
+    """Open a file for writing that must not exist yet and that only its owner may read."""
+    return open(path, "xb", opener=private)
+
+
+def private(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file for the builtin open(); one that is made then is its owner's only."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def put(staged: Path, path: Path) -> None:
+    """Put a staged file in the place of another one, durably."""
+    _sync_file(staged)
+    staged.replace(path)
+    sync_folder(path.parent)
+
+
+def remove(paths: Iterable[Path], folder: Path) -> None:
+    """Remove files of one folder, durably: what they name may be removed after that."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def replace(staged: Path, path: Path) -> None:
@@ -120,20 +162,11 @@ def writer_lock(index: Path, wait_s: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def sweep(index: Path, named: Collection[str] | None) -> None:
-    """Remove what crashed builds left; only the holder of the lock may call it.
-
-    Parameters
-    ----------
-    index : Path
-    named : collection of str or None
-        Names of the segments and graphs that some manifest needs; all others go. None: unknown,
-        only ``tmp/`` is swept.
-    """
-    left = list((index / "tmp").iterdir())
-    for folder in ("segments", "graphs") if named is not None else ():
-        left += [path for path in (index / folder).iterdir() if path.name not in (named or ())]
-    for path in left:
+def discard(path: Path) -> None:
+    """Remove what nobody needs; a folder, which nothing here makes, with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
         path.unlink(missing_ok=True)
 
 
@@ -143,10 +176,6 @@ def _locked_message(index: Path, holder: Path) -> str:
         found = json.loads(holder.read_text())
         who = f"process {found['pid']}, for {time.time() - found['since']:.0f} s now"
     return f"{index}: another build is writing to this index ({who}). Try again when it has ended."
-
-
-def _create(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _sync_file(path: Path) -> None:
@@ -165,7 +194,7 @@ def _link_if_absent(staged: Path, path: Path, data: bytes) -> None:
     except OSError:
         # No hard links here (FAT, some network file systems): O_EXCL claims the name. A crash in
         # between leaves a short manifest, whose checksum fails, so that the one before it counts.
-        with _create(path) as handle:
+        with create_file(path) as handle:
             try:
                 handle.write(data)
                 handle.flush()

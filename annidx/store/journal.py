@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import IO, Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -72,14 +72,15 @@ class Journal:
         self._base = base
         self._roots = {str(key): base64.b64encode(path).decode() for key, path in roots.items()}
         self._suffix = ".new"
-        self._open: dict[Kind, BinaryIO] = {}
+        self._open: dict[Kind, IO[bytes]] = {}
         self._begun: set[Kind] = set()
 
     def append(self, table: pa.Table, kind: Kind) -> None:
         """Append rows."""
         if kind not in self._open:
             path = self._folder / f"{kind}.journal{self._suffix}"
-            self._open[kind] = path.open("ab" if kind in self._begun else "wb", buffering=0)
+            mode = "ab" if kind in self._begun else "wb"
+            self._open[kind] = open(path, mode, buffering=0, opener=files.private)  # noqa: SIM115
         if kind not in self._begun:
             self._open[kind].truncate(0)
             self._open[kind].seek(0)
@@ -221,7 +222,7 @@ def _frames(path: Path) -> Iterator[bytes]:
             yield data
 
 
-def _write_whole(handle: BinaryIO, data: memoryview) -> None:
+def _write_whole(handle: IO[bytes], data: memoryview) -> None:
     while data:
         data = data[handle.write(data) :]
 

@@ -128,6 +128,10 @@ class Manifest:
     limits : Mapping[str, int]
         The highest limits of a picture so far, 'memory' in bytes and 'pixels': what was too large
         is looked at again when they are raised.
+    index_id : str
+        Of the index that it belongs to, as in ``annidx.json``.
+    restores : int
+        The number of the snapshot that a roll-back restored in this one; 0 for one of a build.
     """
 
     number: int
@@ -143,6 +147,8 @@ class Manifest:
     exclude: tuple[str, ...] = ()
     graph_metrics: tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    index_id: str = ""
+    restores: int = 0
 
     def to_json(self) -> bytes:
         """Return the canonical JSON: sorted keys, no spaces, its own checksum in 'checksum'."""

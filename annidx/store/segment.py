@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 from annidx.descriptors import DESCRIPTORS
 from annidx.errors import IndexDamaged, IndexTooNew
 from annidx.model import File, Record
-from annidx.store.manifest import FORMAT, Kind, too_new_message
+from annidx.store import files
+from annidx.store.manifest import FORMAT, Kind, SegmentEntry, too_new_message
+from annidx.store.sealed import Sealed
 
 ROWS = 65_536
 """Most rows of a segment: 88 MB of descriptors, so that a builder's memory stays small."""
@@ -95,7 +97,7 @@ def with_columns(table: pa.Table, changed: Mapping[str, Sequence[Any]]) -> pa.Ta
 def write_segment(path: Path, table: pa.Table) -> None:
     """Write a table as one segment file; at most :data:`ROWS` rows, at least one."""
     rows = len(table)
-    with path.open("xb") as handle:
+    with files.create_file(path) as handle:
         pq.write_table(
             table.combine_chunks(),  # or each chunk would begin a page
             handle,
@@ -109,46 +111,51 @@ def write_segment(path: Path, table: pa.Table) -> None:
 
 
 class Segment:
-    """A segment file that is open for reading.
+    """A segment file that is open for reading; its hash is checked at the first read.
 
     Parameters
     ----------
     path : Path
-    rows : int
-        Expected number of rows.
+    entry : SegmentEntry
 
     Raises
     ------
     IndexDamaged
-        When the file is missing, is no Parquet file or has another number of rows.
+        When the file is missing or has another size; at the first read: when its hash is not the
+        manifest's, or what it holds does not fit.
     IndexTooNew
-        When its format is newer.
+        At the first read, when its format is newer.
     """
 
-    def __init__(self, path: Path, rows: int) -> None:
-        self.path = path
-        self.rows = rows
+    def __init__(self, path: Path, entry: SegmentEntry) -> None:
+        self.path, self.rows = path, entry.rows
+        self.sealed = Sealed(path, entry.sha256, entry.size, REPAIR)
+        self._columns: dict[str, pa.Array] = {}
+
+    @cached_property
+    def _bytes(self) -> npt.NDArray[np.uint8]:
+        # One map serves facts and descriptors, and stays valid when the file is unlinked.
+        return np.frombuffer(self.sealed.map(), np.uint8)
+
+    @cached_property
+    def _file(self) -> pq.ParquetFile:
+        mapped = self._bytes
         try:
-            # One map serves facts and descriptors, and stays valid when the file is unlinked.
-            self._bytes = np.memmap(path, np.uint8, "r")
-            self._file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(self._bytes)))
-        except FileNotFoundError:
-            message = f"{path}: the segment is missing. {_REPAIR}"
-            raise IndexDamaged(message) from None
+            opened = pq.ParquetFile(pa.BufferReader(pa.py_buffer(mapped)))
         except _DAMAGE as error:
-            message = f"{path}: cannot be read as Parquet ({error}). {_REPAIR}"
+            message = f"{self.path}: cannot be read as Parquet ({error}). {REPAIR}"
             raise IndexDamaged(message) from None
-        found = (self._file.schema_arrow.metadata or {}).get(b"annidx_format", b"")
+        found = (opened.schema_arrow.metadata or {}).get(b"annidx_format", b"")
         if not found.isdigit():
-            message = f"{path}: its format is {found!r}, a number was expected. {_REPAIR}"
+            message = f"{self.path}: its format is {found!r}, a number was expected. {REPAIR}"
             raise IndexDamaged(message)
         if int(found) > FORMAT:
-            raise IndexTooNew(too_new_message(str(path), int(found)))
-        if self._file.metadata.num_rows != rows:
-            count = self._file.metadata.num_rows
-            message = f"{path}: it has {count} rows, the manifest says {rows}. {_REPAIR}"
+            raise IndexTooNew(too_new_message(str(self.path), int(found)))
+        if opened.metadata.num_rows != self.rows:
+            count = opened.metadata.num_rows
+            message = f"{self.path}: it has {count} rows, the manifest says {self.rows}. {REPAIR}"
             raise IndexDamaged(message)
-        self._columns: dict[str, pa.Array] = {}
+        return opened
 
     def column(self, name: str) -> pa.Array:
         """Return a column of facts as one Arrow array, read once."""
@@ -162,10 +169,10 @@ class Segment:
         try:
             chunked = self._file.read(columns=[name]).column(0)
         except _DAMAGE as error:
-            message = f"{self.path}: column {name} cannot be read ({error}). {_REPAIR}"
+            message = f"{self.path}: column {name} cannot be read ({error}). {REPAIR}"
             raise IndexDamaged(message) from None
         if len(chunked) != self.rows:
-            message = f"{self.path}: column {name} has {len(chunked)} rows. {_REPAIR}"
+            message = f"{self.path}: column {name} has {len(chunked)} rows. {REPAIR}"
             raise IndexDamaged(message)
         return chunked.combine_chunks()
 
@@ -205,14 +212,14 @@ class Segment:
         width = DESCRIPTORS[name].width
         index = self._file.schema_arrow.get_field_index(name)
         if index < 0:
-            message = f"{self.path}: there is no descriptor {name!r} in it. {_REPAIR}"
+            message = f"{self.path}: there is no descriptor {name!r} in it. {REPAIR}"
             raise IndexDamaged(message)
         chunk = self._file.metadata.row_group(0).column(index)
         header = chunk.total_compressed_size - self.rows * width
         start = chunk.data_page_offset + header
         block = self._bytes[start : start + self.rows * width]
         if not 0 < header <= _PAGE_HEADER_BYTES or len(block) != self.rows * width:
-            message = f"{self.path}: descriptor {name!r} is not one plain page. {_REPAIR}"
+            message = f"{self.path}: descriptor {name!r} is not one plain page. {REPAIR}"
             raise IndexDamaged(message)
         return np.asarray(block).reshape(self.rows, width)
 
@@ -242,8 +249,7 @@ class Segment:
 _DAMAGE = (pa.ArrowException, OSError, ValueError, IndexError, KeyError)
 """What pyarrow throws at bytes that are not what they were."""
 
-_REPAIR = 'Run "annidx build --rebuild" to extract everything anew.'
-
+REPAIR = 'Run "annidx build": it extracts the pictures of this segment anew.'
 
 _ADDED: dict[str, Any] = {"companions": []}
 """Columns that older segments of this format do not have, and what stands for them."""

@@ -1,10 +1,4 @@
-"""Records in, segments out; small old segments are taken in on the way.
-
-The merge rule is one line: going back from the newest segment, each is written anew together with
-the new rows as long as it has fewer than twice the rows gathered so far. So segments double in
-size, their number grows with the logarithm of the number of builds, and a row is rewritten about
-that often. Apart from that, a segment is rewritten when a quarter of its rows are removed.
-"""
+"""Records in, segments out; old segments are taken in on the way when they are told to be."""
 
 from __future__ import annotations
 
@@ -15,15 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from annidx.errors import IndexDamaged
 from annidx.model import READABLE, File, Record
-from annidx.store import files, snapshot
+from annidx.store import snapshot
 from annidx.store.journal import Journal
 from annidx.store.manifest import Kind, SegmentEntry
+from annidx.store.rowset import Rowset
 from annidx.store.segment import OF_FILE, ROWS, table_of, with_columns
-from annidx.store.snapshot import Rowset
 
-COMPACT_SHARE = 0.25
 _BATCH = 32  # rows that a kill may lose
 
 
@@ -110,39 +102,41 @@ class SegmentWriter:
         changed |= {"image_id": ids, "first_seen_ns": seen}
         self.take(with_columns(table, changed), kind)
 
-    def absorb(
-        self, rowset: Rowset, entries: Sequence[SegmentEntry], names: Iterable[str]
-    ) -> list[SegmentEntry]:
-        """Take in old segments that should be written anew; return the entries that stay.
+    def waiting(self, kind: Kind) -> int:
+        """Return how many rows of a kind wait to be written."""
+        self._gather(kind)
+        return sum(len(table) for table in self._tables[kind])
+
+    @property
+    def written(self) -> int:
+        """Rows of pictures in the segments that have been written."""
+        return sum(entry.rows for entry in self.entries if entry.kind == "pictures")
+
+    def absorb(self, rowset: Rowset, entries: Sequence[SegmentEntry], names: Iterable[str]) -> None:
+        """Take in what is still live of old segments, to be written anew with what waits.
 
         Parameters
         ----------
         rowset : Rowset
             The old rows of one kind.
         entries : Sequence of SegmentEntry
-            What is still live of them, in the same order; empty segments are left out already.
+            The segments, in the order of the rowset, with what is live of them.
         names : iterable of str
             The descriptors to take over.
         """
-        if not entries:
-            return []
-        kind = entries[0].kind
-        self._gather(kind)
-        waiting = sum(len(table) for table in self._tables[kind])
-        chosen = plan_absorb([(each.live, each.rows) for each in entries], waiting)
         taken = []
-        for at in chosen:
-            segment = rowset.segments[rowset.place(entries[at].sha256)]
-            if files.sha256_of(segment.path) != entries[at].sha256:  # never launder damage
-                message = f"{segment.path}: its sha256 is not what the manifest says. "
-                message += 'Run "annidx build --rebuild" to extract everything anew.'
-                raise IndexDamaged(message)
-            live = np.ones(entries[at].rows, np.bool_)
-            for start, count in entries[at].removed:
+        for entry in entries:
+            segment = rowset.segments[rowset.place(entry.sha256)]
+            segment.sealed.check(anew=True)  # never launder damage
+            live = np.ones(entry.rows, np.bool_)
+            for start, count in entry.removed:
                 live[start : start + count] = False
-            taken.append(segment.table(np.flatnonzero(live), names))
-        self._tables[kind][:0] = taken
-        return [entry for at, entry in enumerate(entries) if at not in chosen]
+            if live.any():
+                taken.append(segment.table(np.flatnonzero(live), names))
+        if taken:
+            kind = entries[0].kind
+            self._gather(kind)
+            self._tables[kind][:0] = taken
 
     def flush(self) -> None:
         """Write what is waiting."""
@@ -179,39 +173,3 @@ class SegmentWriter:
         rest = table.slice(ROWS)
         self._tables[kind] = [rest] if len(rest) else []
         self.entries.append(snapshot.add_table(self.index, table.slice(0, ROWS), kind))
-
-
-def plan_absorb(sizes: Sequence[tuple[int, int]], new_rows: int) -> list[int]:
-    """Decide which segments are written anew together with `new_rows` rows.
-
-    Parameters
-    ----------
-    sizes : Sequence of (int, int)
-        Live rows and all rows of each segment, oldest first.
-    new_rows : int
-
-    Returns
-    -------
-    list of int
-        Places in `sizes`, ascending.
-
-    Examples
-    --------
-    >>> plan_absorb([(50_000, 50_000), (300, 300), (150, 150)], 100)
-    [1, 2]
-    >>> plan_absorb([(50_000, 50_000), (300, 300)], 0)
-    []
-    >>> plan_absorb([(700, 1000), (5000, 5000)], 0)
-    [0]
-    """
-    chosen = {at for at, (live, rows) in enumerate(sizes) if rows - live > COMPACT_SHARE * rows}
-    gathered = new_rows + sum(sizes[at][0] for at in chosen)
-    for at in reversed(range(len(sizes))):
-        if at in chosen:
-            continue
-        live = sizes[at][0]
-        if live >= 2 * gathered or gathered + live > ROWS:
-            break
-        chosen.add(at)
-        gathered += live
-    return sorted(chosen)

@@ -40,54 +40,60 @@ def largest(index: Path, pattern: str) -> Path:
 
 def test_a_whole_index(index: Path) -> None:
     rows, summary = json_lines("verify", index=index)
-    assert (rows, summary) == ([], {"files": 4, "damaged": 0, "snapshot": 1})
+    assert (rows, summary) == ([], {"files": 6, "damaged": 0})
 
 
 @pytest.mark.parametrize(
-    ("pattern", "damage", "cure"),
+    ("pattern", "damage"),
     [
-        ("graphs/*.json", drop, "--rebuild-graphs"),
-        ("segments/*.parquet", flip, "--rebuild"),
+        ("graphs/*.json", drop),
+        ("graphs/*.hnsw", cut),
+        ("segments/*.parquet", flip),
     ],
 )
 def test_a_damaged_file_is_named_with_its_cure(
-    small_index: Path, pattern: str, damage: Callable[[Path], Path], cure: str
+    small_index: Path, pattern: str, damage: Callable[[Path], Path]
 ) -> None:
     path = damage(largest(small_index, pattern))
     line, last = run("verify", index=small_index, code=12).stdout.splitlines()
     assert line.startswith(f"{path}: ")
-    assert last == "3 files checked, 1 damaged"
-    assert f'"annidx build {cure}"' in line
+    assert last == "5 files checked, 1 damaged"
+    assert '"annidx build"' in line
+    (row,), _ = json_lines("verify", index=small_index, code=12)
+    assert row["path"] == str(path)
+    assert row["expected"] != row["found"]
 
 
-def test_a_damaged_graph_is_never_searched_and_can_be_rebuilt(small_index: Path) -> None:
+def test_a_damaged_graph_is_never_searched_and_is_mended(small_index: Path) -> None:
     path = flip(largest(small_index, "graphs/*.hnsw"))
     line = complaint("query", COFFEE, index=small_index, code=12)
     assert str(path) in line
-    assert '"annidx build --rebuild-graphs"' in line
+    assert '"annidx build"' in line
     rows, summary = json_lines("verify", index=small_index, code=12)
     assert len(rows) == summary["damaged"] == 1
     assert str(path) in rows[0]["damaged"]
     run("query", "--exact", COFFEE, index=small_index)
-    run("build", "--rebuild-graphs", index=small_index)
+    done = run("build", index=small_index)
+    assert f"annidx: warning: {path}: damaged (expected " in done.stderr
+    assert "the graph for thumb is made anew" in done.stderr
     run("query", COFFEE, index=small_index)
-
-
-def test_a_damaged_segment_is_noticed_and_can_be_rebuilt(small_index: Path) -> None:
-    path = cut(largest(small_index, "segments/*.parquet"))
-    for verb in ("pairs", "build"):
-        line = complaint(verb, index=small_index, code=12)
-        assert str(path) in line
-        assert '"annidx build --rebuild"' in line
-    run("build", "--rebuild", index=small_index)
     run("verify", index=small_index)
 
 
-def test_a_segment_that_is_gone_is_missed(small_index: Path) -> None:
-    path = drop(largest(small_index, "segments/*.parquet"))
-    line = complaint("has", COFFEE, index=small_index, code=12)
+@pytest.mark.parametrize("damage", [cut, flip, drop])
+def test_a_damaged_segment_is_noticed_and_mended(
+    small_index: Path, damage: Callable[[Path], Path]
+) -> None:
+    before = run("pairs", "--json", index=small_index).stdout.splitlines()[:-1]
+    path = damage(largest(small_index, "segments/*.parquet"))
+    line = complaint("pairs", index=small_index, code=12)
     assert str(path) in line
-    assert '"annidx build --rebuild"' in line
+    assert '"annidx build"' in line
+    done = run("build", index=small_index)
+    assert f"annidx: warning: {path}: damaged (expected " in done.stderr
+    assert "pictures in it are looked at anew" in done.stderr
+    run("verify", index=small_index)
+    assert run("pairs", "--json", index=small_index).stdout.splitlines()[:-1] == before
 
 
 def test_a_damaged_newest_manifest_leaves_the_one_before(small_index: Path, tmp_path: Path) -> None:
@@ -133,6 +139,14 @@ def test_a_newer_format_is_left_alone(small_index: Path, name: str, verbs: list[
     assert {each: each.read_bytes() for each in before} == before
 
 
-def test_a_marker_that_is_no_json(small_index: Path) -> None:
-    (small_index / "annidx.json").write_text("{")
-    assert str(small_index / "annidx.json") in complaint("status", index=small_index, code=12)
+@pytest.mark.parametrize("content", [None, "", "{", '{"format": 1, "index_id": "of another"}'])
+def test_the_marker_is_damaged(small_index: Path, content: str | None) -> None:
+    marker = small_index / "annidx.json"
+    marker.unlink() if content is None else marker.write_text(content)
+    assert str(marker) in complaint("status", index=small_index, code=12)
+    assert str(marker) in run("verify", index=small_index, code=12).stdout
+    done = run("build", index=small_index)
+    assert str(marker) in done.stderr
+    assert "it was written anew" in done.stderr
+    run("verify", index=small_index)
+    run("query", COFFEE, index=small_index)

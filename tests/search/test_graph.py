@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from annidx.descriptors import SIGNATURE, THUMB, Descriptor
+from annidx.descriptors import THUMB, Descriptor
 from annidx.errors import IndexDamaged
 from annidx.search import graph as module
 from annidx.search.graph import Graph, build, load, unique_vectors
 from annidx.search.vectors import Vectors
 from tests.making import thumbs, vectors
-from tests.search.spreads import METRICS, mixture, name_of, spread
+from tests.search.spreads import METRICS, mixture, name_of
 
 COUNT = 400
 
@@ -175,23 +175,6 @@ def test_all_equal_vectors_are_one_node() -> None:
     assert (built.nodes, share) == (1, 1.0)
     nodes, _ = built.nearest(points(archive, built, [7])[0], 10)
     assert built.rows_of(nodes).tolist() == list(range(50))
-
-
-def test_a_poor_graph_is_built_again_with_more_effort(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the share of the last try is told, for the caller to judge."""
-    tried: list[int] = []
-    built = module._built
-
-    def noted(some: npt.NDArray[np.float32], ef: int, threads: int) -> Any:
-        tried.append(ef)
-        return built(some, ef, threads)
-
-    monkeypatch.setattr(module, "_built", noted)
-    monkeypatch.setattr(module, "_share_found", lambda *_: 0.9)
-    archive = vectors(SIGNATURE, spread(SIGNATURE, 20, 1))
-    _, share = build(archive, np.arange(20), threads=1)
-    assert tried == list(module.EF_CONSTRUCTION)
-    assert share == 0.9
 
 
 # --- equal vectors ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from annidx.search import exact
 from annidx.search import graph as graphs
 from annidx.search.exact import Hits
 from annidx.search.graph import Graph
-from annidx.search.query import FETCHES, GraphAnswer, graph_search, rows_beyond
+from annidx.search.query import FETCHES, GraphAnswer, Placed, graph_search
 from annidx.search.vectors import Rows, Stored, Vectors
 from tests.making import copies, thumbs, vectors
 from tests.search.spreads import METRICS, mixture, name_of, spread
@@ -37,6 +38,7 @@ class Archive:
         self.stored = np.concatenate([clusters, single, near, equal])
         self.vectors = vectors(THUMB, self.stored, cuts=[700, 2000])
         self.graph, self.share = graphs.build(self.vectors, np.arange(len(self.stored)), threads=2)
+        self.placed = [Placed(self.graph, 0)]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def ask(
     archive: Archive, queries: Stored, *, cutoff: float = CUTOFF, k: int | None = None
 ) -> tuple[GraphAnswer, list[Hits]]:
     """Ask the graph and the exact engine."""
-    answer = graph_search(archive.vectors, archive.graph, NONE, queries, cutoff=cutoff, k=k)
+    answer = graph_search(archive.vectors, archive.placed, NONE, queries, cutoff=cutoff, k=k)
     return answer, exact.search(archive.vectors, queries, cutoff=cutoff, k=k)
 
 
@@ -83,7 +85,8 @@ def test_recall_of_any_metric(metric: Descriptor, k: int | None) -> None:
     queries = np.concatenate([stored[::9], spread(metric, 5, 77)])
     for cutoff in (0.0, metric.cutoff, 2 * metric.cutoff):
         truth = exact.search(some, queries, cutoff=cutoff, k=k)
-        answer = graph_search(some, graph, rows_beyond(350, some), queries, cutoff=cutoff, k=k)
+        rest = np.arange(350, 500)
+        answer = graph_search(some, [Placed(graph, 0)], rest, queries, cutoff=cutoff, k=k)
         assert recall(answer.hits, truth) >= 0.999
 
 
@@ -145,7 +148,7 @@ def test_what_the_projection_hides(archive: Archive) -> None:
     graph, _ = graphs.build(some, np.arange(len(stored)), threads=1)
     proposed = graph.rows_of(graph.nearest(graph.project(some, picture)[0], FETCHES[0])[0])
     assert 341 not in proposed
-    (hits,) = graph_search(some, graph, NONE, picture, cutoff=CUTOFF, k=None).hits
+    (hits,) = graph_search(some, [Placed(graph, 0)], NONE, picture, cutoff=CUTOFF, k=None).hits
     assert hits.rows.tolist() == [300, 341]
     assert hits.distances[1] == pytest.approx(8 * np.sqrt(1200))
 
@@ -189,7 +192,7 @@ def test_answers_survive_saving_and_loading(archive: Archive, tmp_path: Path) ->
     loaded = graphs.load(tmp_path / "g.hnsw", archive.graph.sidecar({}), "g.json")
     queries = archive.stored[::50]
     before, after = (
-        graph_search(archive.vectors, graph, NONE, queries, cutoff=CUTOFF, k=5).hits
+        graph_search(archive.vectors, [Placed(graph, 0)], NONE, queries, cutoff=CUTOFF, k=5).hits
         for graph in (archive.graph, loaded)
     )
     assert [hits.rows.tolist() for hits in before] == [hits.rows.tolist() for hits in after]
@@ -199,17 +202,29 @@ def test_removed_rows_are_filtered_out(archive: Archive) -> None:
     live = np.ones(3000, np.bool_)
     live[list(CLUSTERS["small"])[10:]] = False
     less = Vectors(THUMB, archive.vectors.parts, live)
-    answer = graph_search(less, archive.graph, NONE, archive.stored[:1], cutoff=CUTOFF, k=None)
+    answer = graph_search(less, archive.placed, NONE, archive.stored[:1], cutoff=CUTOFF, k=None)
     assert answer.hits[0].rows.tolist()[0] == 0
     assert sorted(answer.hits[0].rows.tolist()) == list(range(10))
     assert answer.hits[0].complete
 
 
-def test_rows_beyond() -> None:
-    archive = vectors(THUMB, thumbs(6, 1), np.array([1, 1, 0, 1, 0, 1], np.bool_))
-    assert rows_beyond(3, archive).tolist() == [3, 5]
-    assert rows_beyond(0, archive).tolist() == [0, 1, 3, 5]
-    assert rows_beyond(6, archive).tolist() == []
+@pytest.mark.parametrize("k", [None, 1, 2, 3, 60, 61])
+@pytest.mark.parametrize("cuts", [(1000, 3000), (300, 1500, 2990, 3000), (500, 2000)])
+def test_several_graphs_and_what_none_covers(
+    archive: Archive, cuts: Sequence[int], k: int | None
+) -> None:
+    """Clusters and copies are torn apart between the graphs: the answers stay the same."""
+    placed = []
+    for first, stop in pairwise((0, *cuts)):
+        rows = np.arange(first, stop)
+        placed.append(Placed(graphs.build(archive.vectors, rows, first=first, threads=2)[0], first))
+    queries = np.concatenate([archive.stored[::60], thumbs(3, 98)])
+    rest = np.arange(cuts[-1], 3000)
+    answer = graph_search(archive.vectors, placed, rest, queries, cutoff=CUTOFF, k=k)
+    truth = exact.search(archive.vectors, queries, cutoff=CUTOFF, k=k)
+    assert recall(answer.hits, truth) >= 0.999
+    same = [got.complete == want.complete for got, want in zip(answer.hits, truth, strict=True)]
+    assert np.mean(same) >= 0.98
 
 
 @pytest.mark.parametrize("k", [None, 1, 2, 3, 60, 61])
@@ -218,8 +233,7 @@ def test_uncovered_rows_are_scanned_and_merged(archive: Archive, k: int | None) 
     fresh = np.concatenate([copies(THUMB, archive.stored[:1], 9), archive.stored[:1], thumbs(1, 9)])
     more = Vectors(THUMB, [*archive.vectors.parts, fresh], np.ones(3003, np.bool_))
     queries = archive.stored[[0, CLUSTERS["large"][0], 2000]]
-    beyond = rows_beyond(3000, more)
-    answer = graph_search(more, archive.graph, beyond, queries, cutoff=CUTOFF, k=k)
+    answer = graph_search(more, archive.placed, np.arange(3000, 3003), queries, cutoff=CUTOFF, k=k)
     truth = exact.search(more, queries, cutoff=CUTOFF, k=k)
     for got, expected in zip(answer.hits, truth, strict=True):
         assert got.rows.tolist() == expected.rows.tolist()
@@ -234,14 +248,14 @@ def test_a_thousand_copies_wreck_nothing() -> None:
     archive = vectors(THUMB, stored)
     graph, share = graphs.build(archive, np.arange(1600), threads=2)
     assert (graph.nodes, share) == (601, 1.0)
-    answer = graph_search(archive, graph, NONE, others, cutoff=CUTOFF, k=None)
+    answer = graph_search(archive, [Placed(graph, 0)], NONE, others, cutoff=CUTOFF, k=None)
     for at, hits in enumerate(answer.hits):
         assert {1000 + at, 1300 + at} <= set(hits.rows)
         assert hits.rows[0] == 1000 + at
-    whole = graph_search(archive, graph, NONE, picture, cutoff=CUTOFF, k=None).hits[0]
+    whole = graph_search(archive, [Placed(graph, 0)], NONE, picture, cutoff=CUTOFF, k=None).hits[0]
     assert whole.rows.tolist() == list(range(1000))
     assert whole.complete
-    cut = graph_search(archive, graph, NONE, picture, cutoff=CUTOFF, k=10).hits[0]
+    cut = graph_search(archive, [Placed(graph, 0)], NONE, picture, cutoff=CUTOFF, k=10).hits[0]
     assert cut.rows.tolist() == list(range(1000))  # all at the distance of the tenth
     assert not cut.complete
 
@@ -250,16 +264,17 @@ def test_a_thousand_copies_wreck_nothing() -> None:
 def test_an_archive_of_one_or_two(count: int) -> None:
     archive = vectors(THUMB, thumbs(count, 1))
     graph, _ = graphs.build(archive, np.arange(count), threads=1)
-    answer = graph_search(archive, graph, NONE, thumbs(count, 1), cutoff=CUTOFF, k=None)
+    placed = [Placed(graph, 0)]
+    answer = graph_search(archive, placed, NONE, thumbs(count, 1), cutoff=CUTOFF, k=None)
     assert [hits.rows.tolist() for hits in answer.hits] == [[row] for row in range(count)]
     everything = graph_search(
-        archive, graph, NONE, thumbs(1, 1), cutoff=THUMB.largest, k=None
+        archive, [Placed(graph, 0)], NONE, thumbs(1, 1), cutoff=THUMB.largest, k=None
     ).hits[0]
     assert sorted(everything.rows.tolist()) == list(range(count))
 
 
 def test_no_queries(archive: Archive) -> None:
     answer = graph_search(
-        archive.vectors, archive.graph, NONE, archive.stored[:0], cutoff=CUTOFF, k=None
+        archive.vectors, archive.placed, NONE, archive.stored[:0], cutoff=CUTOFF, k=None
     )
     assert answer == GraphAnswer([], frozenset())

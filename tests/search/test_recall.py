@@ -10,10 +10,13 @@ from annidx.descriptors import THUMB, Descriptor
 from annidx.search import graph as graphs
 from annidx.search import recall
 from annidx.search.graph import Graph
+from annidx.search.query import Placed
 from annidx.search.recall import Certificate, certify, wilson
 from annidx.search.vectors import Rows, Vectors
 from tests.making import thumbs, vectors
 from tests.search.spreads import METRICS, copies, name_of, spread
+
+EVERYONE = np.arange(900)
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +27,12 @@ def archive() -> Vectors:
 
 
 @pytest.fixture(scope="module")
-def graph(archive: Vectors) -> Graph:
-    return graphs.build(archive, np.arange(900), threads=2)[0]
+def graph(archive: Vectors) -> Placed:
+    return Placed(graphs.build(archive, np.arange(900), threads=2)[0], 0)
 
 
-def test_a_good_graph(archive: Vectors, graph: Graph) -> None:
-    found = certify(archive, graph, 300.0)
+def test_a_good_graph(archive: Vectors, graph: Placed) -> None:
+    found = certify(archive, graph, EVERYONE, 300.0)
     # Every second picture is asked: originals and exact copies have one true neighbour that is not
     # equal, near-copies have two.
     assert found.pairs == found.found == 2 * 150 + 2 * 150
@@ -42,12 +45,13 @@ def test_a_good_graph(archive: Vectors, graph: Graph) -> None:
 def test_any_metric(metric: Descriptor) -> None:
     stored = spread(metric, 60, 1)
     archive = vectors(metric, np.concatenate([stored, copies(metric, stored, 2)]))
-    found = certify(archive, graphs.build(archive, np.arange(120), threads=1)[0], metric.cutoff)
+    built = Placed(graphs.build(archive, np.arange(120), threads=1)[0], 0)
+    found = certify(archive, built, np.arange(120), metric.cutoff)
     assert found.pairs == found.found >= 110  # a few copies of signatures are equal
     assert found.recall == 1.0
 
 
-def test_a_crippled_graph(archive: Vectors, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crippled_graph(archive: Vectors, graph: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that never proposes every fifth node, and is sure of itself."""
     nearest = Graph.nearest
 
@@ -59,7 +63,7 @@ def test_a_crippled_graph(archive: Vectors, graph: Graph, monkeypatch: pytest.Mo
         return nodes[kept][:count], squared[kept][:count]
 
     monkeypatch.setattr(Graph, "nearest", forgetful)
-    found = certify(archive, graph, 300.0)
+    found = certify(archive, graph, EVERYONE, 300.0)
     assert found.recall is not None
     assert found.high is not None
     assert 0.6 < found.recall < 0.9
@@ -67,15 +71,24 @@ def test_a_crippled_graph(archive: Vectors, graph: Graph, monkeypatch: pytest.Mo
     assert found.missed
 
 
-def test_without_pairs_there_is_no_recall(archive: Vectors, graph: Graph) -> None:
-    assert certify(archive, graph, 0.0) == Certificate(0, 0, None, None, None)
-    assert not certify(archive, graph, 0.0).missed
+def test_without_pairs_there_is_no_recall(archive: Vectors, graph: Placed) -> None:
+    assert certify(archive, graph, EVERYONE, 0.0) == Certificate(0, 0, None, None, None)
+    assert not certify(archive, graph, EVERYONE, 0.0).missed
 
 
-def test_removed_pictures_do_not_count(archive: Vectors, graph: Graph) -> None:
+def test_removed_pictures_do_not_count(archive: Vectors, graph: Placed) -> None:
     live = np.ones(900, np.bool_)
     live[300:600] = False
-    assert certify(Vectors(THUMB, archive.parts, live), graph, 300.0).pairs == 0
+    less = Vectors(THUMB, archive.parts, live)
+    assert certify(less, graph, np.flatnonzero(live), 300.0).pairs == 0
+
+
+def test_only_what_the_graph_covers_counts(archive: Vectors) -> None:
+    """The second graph of an archive knows the near-copies and the exact ones, 300 pairs."""
+    rows = np.arange(300, 900)
+    second = Placed(graphs.build(archive, rows, first=300, threads=2)[0], 300)
+    found = certify(archive, second, rows, 300.0, sample=1000)
+    assert found.pairs == found.found == 600
 
 
 @pytest.mark.parametrize(

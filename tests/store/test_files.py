@@ -195,15 +195,15 @@ def test_folders_that_cannot_be_synced(
         files.sync_folder(index)
 
 
-def test_sweep(index: Path) -> None:
-    """What no manifest names goes, from where builds write; nothing else does."""
-    places = ["tmp/a", "segments/a", "segments/b", "graphs/a", "graphs/c", "snapshots/a", "locks/a"]
-    for place in places:
-        (index / place).write_bytes(DATA)
-    files.sweep(index, {"b", "c"})
-    left = {place for place in places if (index / place).exists()}
-    assert left == {"segments/b", "graphs/c", "snapshots/a", "locks/a"}
-    files.sweep(index, {"b", "c"})
+def test_discard(index: Path) -> None:
+    (index / "tmp" / "a").write_bytes(DATA)
+    (index / "tmp" / "folder" / "inside").mkdir(parents=True)
+    (index / "tmp" / "link").symlink_to(index)
+    for path in (index / "tmp").iterdir():
+        files.discard(path)
+    files.discard(index / "tmp" / "a")  # gone already
+    assert list((index / "tmp").iterdir()) == []
+    assert (index / "segments").is_dir()
 
 
 HOLDER = """

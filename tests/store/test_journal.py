@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 import pytest
 
 from annidx.descriptors import DESCRIPTORS
 from annidx.model import Record
-from annidx.store import journal, snapshot
+from annidx.store import identity, journal
 from annidx.store.journal import Journal, left_behind
 from annidx.store.manifest import Kind, Manifest, Root, SegmentEntry
 from annidx.store.segment import table_of
@@ -28,7 +28,7 @@ NAMES = {name: each.version for name, each in DESCRIPTORS.items()}
 
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
-    snapshot.create(tmp_path / "index")
+    identity.create(tmp_path / "index")
     return tmp_path / "index"
 
 
@@ -270,7 +270,7 @@ def test_what_is_no_journal(index: Path, length: int, fill: bytes) -> None:
 class Filling:
     """A file on a disk on which so many bytes fit yet."""
 
-    def __init__(self, file: BinaryIO, space: int) -> None:
+    def __init__(self, file: IO[bytes], space: int) -> None:
         self._file, self.space = file, space
 
     def write(self, data: memoryview) -> int:
@@ -313,7 +313,7 @@ def test_a_frame_that_ctrl_c_tears(
     whole = journal._write_whole
     calls: Iterator[int] = iter(range(100))
 
-    def interrupted(handle: BinaryIO, data: memoryview) -> None:
+    def interrupted(handle: IO[bytes], data: memoryview) -> None:
         if next(calls) == torn:
             raise KeyboardInterrupt
         whole(handle, data)

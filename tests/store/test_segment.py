@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annidx.descriptors import DESCRIPTORS
-from annidx.errors import IndexDamaged, IndexTooNew
+from annidx.errors import FileDamaged, IndexDamaged, IndexTooNew
 from annidx.model import READABLE, STATUSES, File, Record
 from annidx.store import segment
-from annidx.store.manifest import FORMAT, Kind
+from annidx.store.files import sha256_of
+from annidx.store.manifest import FORMAT, Kind, SegmentEntry
 from annidx.store.segment import Segment, table_of, write_segment
 from tests.making import failure, record
 
@@ -64,7 +66,13 @@ others = st.builds(Record, status=st.sampled_from(sorted(set(STATUSES) - READABL
 def written(path: Path, records: Sequence[Record], kind: Kind = "pictures") -> Segment:
     path.unlink(missing_ok=True)
     write_segment(path, table_of(records, kind))
-    return Segment(path, len(records))
+    return reopened(path, len(records), kind)
+
+
+def reopened(path: Path, rows: int, kind: Kind = "pictures") -> Segment:
+    """Open what is there, whatever it is, as if the manifest had meant it."""
+    entry = SegmentEntry(sha256_of(path), kind, rows, path.stat().st_size)
+    return Segment(path, entry)
 
 
 @given(st.lists(pictures, min_size=1, max_size=4))
@@ -151,18 +159,24 @@ def test_damaged_segments(tmp_path: Path) -> None:
     written(path, [record(number) for number in range(3)])
     whole = path.read_bytes()
     with pytest.raises(IndexDamaged, match=rf"{path}: it has 3 rows, the manifest says 4"):
-        Segment(path, 4)
-    for damaged in (b"", b"garbage", whole[:-1], whole[:500], whole[: len(whole) // 2]):
+        reopened(path, 4).numbers("size")
+    entry = SegmentEntry(sha256_of(path), "pictures", 3, len(whole))
+    flipped = whole[:500] + bytes([whole[500] ^ 1]) + whole[501:]
+    for damaged in (b"", b"garbage", whole[:-1], whole[:500], flipped, bytes(len(whole))):
         path.write_bytes(damaged)
-        with pytest.raises(IndexDamaged, match=rf"{path}: .*annidx build --rebuild"):
-            Segment(path, 3)
+        with pytest.raises(FileDamaged, match=rf"{path}: .*annidx build") as caught:
+            Segment(path, entry).numbers("size")
+        assert caught.value.path == str(path)
+        assert caught.value.found != caught.value.expected
+        with contextlib.suppress(IndexDamaged):  # as if somebody had meant it
+            reopened(path, 3).numbers("size")
     path.unlink()
-    with pytest.raises(IndexDamaged, match=rf"{path}: .*missing"):
-        Segment(path, 3)
+    with pytest.raises(FileDamaged, match=rf"{path}: is missing"):
+        Segment(path, entry)
 
 
 def test_a_changed_byte_is_no_surprise(tmp_path: Path) -> None:
-    """It is an error of ours, or goes unnoticed here: the SHA-256 is checked by ``verify``."""
+    """It is an error of ours, or goes unnoticed, should ever the hash be right all the same."""
     path = tmp_path / "s.parquet"
     written(path, [record(1), record(2)])
     whole = path.read_bytes()
@@ -172,7 +186,7 @@ def test_a_changed_byte_is_no_surprise(tmp_path: Path) -> None:
         changed = whole[at] ^ (1 if at % 2 else 0x80)
         path.write_bytes(whole[:at] + bytes([changed]) + whole[at + 1 :])
         try:
-            list(Segment(path, 2).records([0, 1]))
+            list(reopened(path, 2).records([0, 1]))
         except (IndexDamaged, IndexTooNew):
             continue
         except Exception as error:
@@ -185,7 +199,7 @@ def test_a_newer_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         patch.setattr(segment, "FORMAT", 2)
         write_segment(tmp_path / "s.parquet", table_of([record(1)], "pictures"))
     with pytest.raises(IndexTooNew, match=r"s\.parquet: .*format 2, .*up to 1"):
-        Segment(tmp_path / "s.parquet", 1)
+        reopened(tmp_path / "s.parquet", 1).numbers("size")
 
 
 def test_a_format_that_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +207,7 @@ def test_a_format_that_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         patch.setattr(segment, "FORMAT", "one")
         write_segment(tmp_path / "s.parquet", table_of([record(1)], "pictures"))
     with pytest.raises(IndexDamaged, match=r"s\.parquet"):
-        Segment(tmp_path / "s.parquet", 1)
+        reopened(tmp_path / "s.parquet", 1).numbers("size")
 
 
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:
@@ -211,7 +225,7 @@ def test_a_descriptor_that_is_packed(tmp_path: Path) -> None:
     table = pq.read_table(path)
     pq.write_table(table, path, compression="zstd")
     with pytest.raises(IndexDamaged, match="'thumb' is not one plain page"):
-        Segment(path, 50).descriptor("thumb")
+        reopened(path, 50).descriptor("thumb")
 
 
 def test_facts_are_unpacked_only_once(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from annidx.errors import IndexDamaged, IndexNotFound, IndexTooNew
-from annidx.store import files, snapshot
-from annidx.store.manifest import GraphEntry, Manifest, Root, SegmentEntry
+from annidx.store import files, identity, snapshot
+from annidx.store.manifest import Manifest, Root, SegmentEntry
+from annidx.store.rowset import _runs, without
 from annidx.store.snapshot import Snapshot
 from tests.making import failure, record
 
@@ -27,7 +28,7 @@ EMPTY = Manifest(0, "2026-11-05T03:00:00+00:00")
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
     place = tmp_path / "index"
-    snapshot.create(place)
+    identity.create(place)
     return place
 
 
@@ -36,37 +37,37 @@ def index(tmp_path: Path) -> Path:
 
 def test_create(tmp_path: Path) -> None:
     index = tmp_path / "some" / "where"
-    snapshot.create(index)
+    identity.create(index)
     marker = json.loads((index / "annidx.json").read_bytes())
     assert marker["format"] == 1
     assert len(marker["index_id"]) == 32
-    snapshot.check_format(index)
+    identity.index_id(index)
     assert stat.S_IMODE(index.stat().st_mode) == 0o700
 
 
 def test_create_again_changes_nothing(index: Path) -> None:
     before = (index / "annidx.json").read_bytes()
-    snapshot.create(index)
+    identity.create(index)
     assert (index / "annidx.json").read_bytes() == before
 
 
 def test_an_empty_folder_may_become_an_index(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    snapshot.create(tmp_path / "empty")
+    identity.create(tmp_path / "empty")
     assert snapshot.current_manifest(tmp_path / "empty") is None
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"")
     with pytest.raises(IndexNotFound, match="exists and is no index"):
-        snapshot.create(tmp_path)
+        identity.create(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
 def test_a_file_is_no_index(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(IndexNotFound, match="exists and is no index"):
-        snapshot.create(tmp_path / "file")
+        identity.create(tmp_path / "file")
     with pytest.raises(IndexNotFound, match="not a folder"):
         snapshot.current(tmp_path / "file")
 
@@ -80,9 +81,9 @@ def test_a_creation_that_was_interrupted_can_be_done_again(
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_new", killed)
         with pytest.raises(KeyboardInterrupt):
-            snapshot.create(tmp_path / "index")
-    snapshot.create(tmp_path / "index")
-    snapshot.check_format(tmp_path / "index")
+            identity.create(tmp_path / "index")
+    identity.create(tmp_path / "index")
+    identity.index_id(tmp_path / "index")
 
 
 def test_no_index(tmp_path: Path, index: Path) -> None:
@@ -100,12 +101,12 @@ def test_no_index(tmp_path: Path, index: Path) -> None:
 def test_a_damaged_marker(index: Path, marker: bytes) -> None:
     (index / "annidx.json").write_bytes(marker)
     with pytest.raises(IndexDamaged, match=r"annidx\.json"):
-        snapshot.check_format(index)
+        identity.index_id(index)
 
 
 def test_a_newer_index(index: Path) -> None:
     (index / "annidx.json").write_bytes(b'{"format": 2}')
-    for act in (snapshot.check_format, snapshot.current, snapshot.create):
+    for act in (identity.index_id, snapshot.current, identity.create):
         with pytest.raises(IndexTooNew, match=r"annidx\.json: .*format 2"):
             act(index)
 
@@ -116,7 +117,7 @@ def test_a_newer_index(index: Path) -> None:
 def test_numbers_go_up(index: Path) -> None:
     published = [snapshot.publish(index, EMPTY) for _ in range(3)]
     assert [manifest.number for manifest in published] == [1, 2, 3]
-    assert [path.name for path in snapshot.manifest_paths(index)] == [
+    assert [path.name for path in files.manifest_paths(index)] == [
         *("00000001.json", "00000002.json", "00000003.json")
     ]
     assert snapshot.current(index).manifest == published[-1]
@@ -271,80 +272,28 @@ def test_without(index: Path) -> None:
     found = opened(index)
     gone = np.zeros(13, np.bool_)
     gone[[0, 1, 4, 5, 8]] = True
-    entries = snapshot.without(found.pictures, gone)
+    entries = without(found.pictures, gone)
     assert [entry.rows for entry in entries] == [5, 7]  # the one of a single row is gone
     assert [entry.removed for entry in entries] == [((0, 2), (4, 1)), ((2, 1),)]
     less = Snapshot(index, replace(found.manifest, segments=tuple(entries)))
     assert np.flatnonzero(less.pictures.live).tolist() == [2, 3, 5, 6, 8, 9, 10, 11]
-    again = snapshot.without(less.pictures, np.arange(12) == 2)
+    again = without(less.pictures, np.arange(12) == 2)
     assert again[0].removed == ((0, 3), (4, 1))
 
 
 def test_without_nothing_is_the_same(index: Path) -> None:
     found = opened(index)
-    assert snapshot.without(found.pictures, np.zeros(13, np.bool_)) == found.pictures.entries
-    assert snapshot.without(found.pictures, np.ones(13, np.bool_)) == []
+    assert without(found.pictures, np.zeros(13, np.bool_)) == found.pictures.entries
+    assert without(found.pictures, np.ones(13, np.bool_)) == []
 
 
 @given(arrays(np.bool_, st.integers(0, 40)))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_runs(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
-    runs = snapshot._runs(mask)
+    runs = _runs(mask)
     again = np.zeros(len(mask), np.bool_)
     for start, count in runs:
         assert count > 0
         again[start : start + count] = True
     assert again.tolist() == mask.tolist()
     assert all(one + count < other for (one, count), (other, _) in pairwise(runs))
-
-
-# --- verify -------------------------------------------------------------------------------------
-
-
-def test_damaged_files_are_named(index: Path) -> None:
-    found = opened(index)
-    assert snapshot.damaged_files(index, found.manifest) == []
-    first, second = (
-        index / "segments" / f"{entry.sha256}.parquet" for entry in found.manifest.segments[:2]
-    )
-    flipped = bytearray(first.read_bytes())
-    flipped[1000] ^= 1
-    first.write_bytes(flipped)
-    second.unlink()
-    lines = snapshot.damaged_files(index, found.manifest)
-    assert [line.split(": ")[0] for line in lines] == [str(first), str(second)]
-    assert f"sha256 is {files.sha256_of(first)}, the manifest says {first.stem}" in lines[0]
-    assert "unreadable (No such file or directory)" in lines[1]
-
-
-def test_damaged_graphs_are_named(index: Path) -> None:
-    staged = files.staging_path(index, ".hnsw")
-    staged.write_bytes(b"graph")
-    digest, size = files.seal(staged, index / "graphs", ".hnsw")
-    entry = GraphEntry("thumb", digest, size, "0" * 64, (), 1, None, None, None, 0, 1.0, True)
-    manifest = snapshot.publish(index, replace(EMPTY, graphs=(entry,)))
-    (line,) = snapshot.damaged_files(index, manifest)  # the graph is whole, its sidecar missing
-    assert ".json: sha256 is unreadable" in line
-    (index / "graphs" / f"{digest}.hnsw").write_bytes(b"grapf")
-    assert len(snapshot.damaged_files(index, manifest)) == 2
-
-
-def test_damaged_manifests_are_named(index: Path) -> None:
-    first = opened(index).manifest
-    snapshot.publish(index, first)
-    (index / "snapshots" / "00000001.json").write_bytes(b"{")
-    (line,) = snapshot.damaged_files(index, first)
-    assert line.startswith(f"{index}/snapshots/00000001.json: not a whole manifest")
-
-
-def test_files_that_some_manifest_names(index: Path) -> None:
-    """Also an older one: it can be rolled back to."""
-    segments = [snapshot.add_segment(index, [record(number)], "pictures") for number in range(3)]
-    graph = GraphEntry("thumb", "aa", 1, "bb", (), 1, None, None, None, 0, 1.0, True)
-    snapshot.publish(index, replace(EMPTY, segments=tuple(segments[:1]), graphs=(graph,)))
-    snapshot.publish(index, replace(EMPTY, segments=tuple(segments[1:2])))
-    snapshot.publish(index, replace(EMPTY, segments=tuple(segments[2:])))
-    named = {f"{entry.sha256}.parquet" for entry in segments}
-    assert snapshot.named_files(index) == named | {"aa.hnsw", "bb.json"}
-    (index / "snapshots" / "00000003.json").write_bytes(b"torn")
-    assert snapshot.named_files(index) is None  # nobody knows what it named

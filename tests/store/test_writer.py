@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from annidx.descriptors import DESCRIPTORS
 from annidx.errors import IndexDamaged
 from annidx.model import Record
-from annidx.store import snapshot, writer
+from annidx.store import identity, snapshot, writer
 from annidx.store.journal import Journal, left_behind
 from annidx.store.manifest import Manifest, Root, SegmentEntry
-from annidx.store.segment import ROWS, Segment
+from annidx.store.segment import Segment
 from annidx.store.snapshot import Snapshot
-from annidx.store.writer import SegmentWriter, plan_absorb
+from annidx.store.writer import SegmentWriter
 from tests.making import failure, record
 
 NOW_NS = 1_800_000_000_000_000_000
@@ -27,7 +24,7 @@ NOW_NS = 1_800_000_000_000_000_000
 
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
-    snapshot.create(tmp_path / "index")
+    identity.create(tmp_path / "index")
     return tmp_path / "index"
 
 
@@ -38,7 +35,7 @@ def new(number: int) -> Record:
 
 def stored(index: Path, entries: Sequence[SegmentEntry]) -> list[list[Record]]:
     folder = index / "segments"
-    opened = [Segment(folder / f"{each.sha256}.parquet", each.rows) for each in entries]
+    opened = [Segment(folder / f"{each.sha256}.parquet", each) for each in entries]
     return [list(each.records(range(each.rows))) for each in opened]
 
 
@@ -96,7 +93,7 @@ def test_segments_are_cut(
 
 
 def test_absorbed_segments_come_first(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old rows stand before new ones, without the removed; what is too large stays as it is."""
+    """Old rows stand before new ones, without the removed."""
     monkeypatch.setattr(writer, "ROWS", 10)
     sizes = [[record(n) for n in part] for part in (range(9), range(10, 14), range(20, 22))]
     entries = [snapshot.add_segment(index, part, "pictures") for part in sizes]
@@ -105,9 +102,11 @@ def test_absorbed_segments_come_first(index: Path, monkeypatch: pytest.MonkeyPat
     made = SegmentWriter(index, 100, NOW_NS)
     for number in (30, 31, 32):
         made.add(new(number))
-    kept = made.absorb(Snapshot(index, manifest).pictures, entries, DESCRIPTORS)
+    assert made.waiting("pictures") == 3
+    made.absorb(Snapshot(index, manifest).pictures, entries[1:], DESCRIPTORS)
     made.flush()
-    assert kept == entries[:1]
+    assert made.waiting("pictures") == 0
+    assert made.written == 8
     (records,) = stored(index, made.entries)
     assert [each.image_id for each in records] == [10, 11, 12, 13, 21, 100, 101, 102]
 
@@ -122,7 +121,7 @@ def test_damage_is_not_carried_over(index: Path) -> None:
     made = SegmentWriter(index, 1, NOW_NS)
     made.add(new(3))
     made.add(new(4))
-    with pytest.raises(IndexDamaged, match=rf"{path}: its sha256 is not"):
+    with pytest.raises(IndexDamaged, match=rf"{path}: sha256 is"):
         made.absorb(
             Snapshot(index, Manifest(1, "", segments=(entry,))).pictures, [entry], DESCRIPTORS
         )
@@ -130,92 +129,8 @@ def test_damage_is_not_carried_over(index: Path) -> None:
 
 def test_absorb_nothing(index: Path) -> None:
     made = SegmentWriter(index, 1, NOW_NS)
-    assert made.absorb(Snapshot(index, Manifest(1, "")).pictures, [], DESCRIPTORS) == []
-
-
-# --- the merge rule -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("sizes", "new_rows", "chosen"),
-    [
-        ([], 5, []),
-        ([(10, 10)], 0, []),  # nothing new: nothing is rewritten
-        ([(10, 10)], 5, []),
-        ([(10, 10)], 6, [0]),
-        ([(10, 10), (5, 5)], 3, [0, 1]),
-        ([(16, 16), (5, 5)], 3, [1]),
-        ([(5, 5), (100, 100), (5, 5)], 3, [2]),  # what is older than a larger one stays
-        ([(80, 100)], 40, []),  # only live rows count
-        ([(80, 100)], 41, [0]),
-        ([(75, 100)], 0, []),
-        ([(74, 100)], 0, [0]),  # more than a quarter is removed
-        ([(74, 100), (10, 10)], 0, [0, 1]),
-        ([(ROWS, ROWS)], ROWS - 1, []),
-        ([(40_000, 40_000)], 30_000, []),  # together they would be more than one segment
-        ([(35_000, 35_000)], 30_000, [0]),
-    ],
-)
-def test_plan_absorb(sizes: list[tuple[int, int]], new_rows: int, chosen: list[int]) -> None:
-    assert plan_absorb(sizes, new_rows) == chosen
-
-
-segment_sizes = st.tuples(st.integers(1, ROWS), st.integers(0, 1000)).map(
-    lambda pair: (pair[0], min(ROWS, pair[0] + pair[1]))
-)
-
-
-@given(st.lists(segment_sizes, max_size=12), st.integers(0, ROWS - 1))
-@settings(max_examples=120, deadline=None, derandomize=True)
-def test_what_is_absorbed(sizes: list[tuple[int, int]], new_rows: int) -> None:
-    chosen = plan_absorb(sizes, new_rows)
-    assert chosen == sorted(set(chosen))
-    stale = [at for at, (live, rows) in enumerate(sizes) if rows - live > rows / 4]
-    assert set(stale) <= set(chosen)
-    gathered = new_rows + sum(sizes[at][0] for at in chosen)
-    if not stale:
-        assert gathered <= ROWS or not chosen
-        assert chosen == list(range(len(sizes)))[len(sizes) - len(chosen) :]  # only the newest
-    others = [live for at, (live, _) in enumerate(sizes) if at not in chosen]
-    if others and gathered:
-        assert others[-1] >= 2 * gathered or others[-1] + gathered > ROWS
-
-
-def simulated(first: int, daily: Sequence[int]) -> tuple[list[int], int]:
-    """Return the sizes of the segments after daily builds, and how many rows were written."""
-    sizes = [ROWS] * (first // ROWS) + ([first % ROWS] if first % ROWS else [])
-    written = 0
-    for new_rows in daily:
-        chosen = plan_absorb([(size, size) for size in sizes], new_rows)
-        gathered = new_rows + sum(sizes[at] for at in chosen)
-        sizes = [size for at, size in enumerate(sizes) if at not in chosen]
-        sizes += [ROWS] * (gathered // ROWS) + ([gathered % ROWS] if gathered % ROWS else [])
-        written += gathered
-    return sizes, written
-
-
-def bound(rows: int) -> float:
-    """Return how many segments so many rows may be in: those that are full, and the doubling."""
-    return 2 * rows / ROWS + math.log2(min(rows, ROWS)) + 2
-
-
-@pytest.mark.parametrize("first", [1_000, 50_000, 1_000_000])
-def test_a_thousand_daily_builds(first: int) -> None:
-    """A tenth of a percent a day: few segments, and each new row is written some times only."""
-    daily = [max(1, first // 1000)] * 1000
-    sizes, written = simulated(first, daily)
-    assert sum(sizes) == first + sum(daily)
-    assert len(sizes) <= bound(sum(sizes))
-    assert written / sum(daily) <= math.log2(1000) + 2
-
-
-@given(st.lists(st.integers(1, 3000), min_size=1, max_size=300), st.integers(0, 200_000))
-@settings(max_examples=60, deadline=None, derandomize=True)
-def test_segments_stay_few_whatever_comes(daily: list[int], first: int) -> None:
-    sizes, _ = simulated(first, daily)
-    assert sum(sizes) == first + sum(daily)
-    assert max(sizes) <= ROWS
-    assert len(sizes) <= bound(sum(sizes))
+    made.absorb(Snapshot(index, Manifest(1, "")).pictures, [], DESCRIPTORS)
+    assert not made.has_rows
 
 
 # --- the journal --------------------------------------------------------------------------------
