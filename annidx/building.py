@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from annidx import repair, sanity
+from annidx import failures, repair, sanity
 from annidx import roots as rooted
 from annidx.arranging import arrange, cover
 from annidx.changes import Known, KnownFiles
@@ -109,7 +109,7 @@ class _Build:
     ) -> None:
         self.index, self.options, self.progress, self.clock = index, options, progress, clock
         stock = repair.take_stock(index, rebuild=options.rebuild)
-        self.was, self.warnings = stock.was, stock.warnings
+        self.was, self.before, self.warnings = stock.was, stock.opened, stock.warnings
         left = journal.intent(index, self.was)
         self.names = _descriptors(options, self.was, left.descriptors)
         if not (added or self.was.roots):
@@ -129,7 +129,7 @@ class _Build:
             message = f'{index}: it has no roots yet. Run "annidx build FOLDER".'
             raise UsageError(message)
         paths = {root.root_id: root.path for root in (*self.base.roots, *self.roots)}
-        self.known = KnownFiles(stock.opened)
+        self.known = KnownFiles(self.before)
         exclude = left.exclude or self.base.exclude
         exclude = tuple(exclude if options.exclude is None else options.exclude)
         self.exclude = tuple(glob for glob in exclude if glob)
@@ -316,6 +316,7 @@ class _Build:
         arranged = arrange(self.known, self.writer, self.names, self.was.graphs, anew=anew)
         manifest = self._manifest(arranged.segments)
         opened = Snapshot(self.index, manifest)
+        self.new_failures = failures.new(self.before, opened)
         graphs = cover(
             *(opened, arranged.groups, () if anew else self.base.graphs),
             threads=self.workers,
@@ -389,6 +390,7 @@ class _Build:
             adopted=self.known.kept_from(first),
             removed=self.known.removed_pictures(),
             failed=sum(n for each, n in by_status.items() if each not in READABLE | IGNORED),
+            new_failures=self.new_failures,
             decoded=self.ledger.decoded,
             hashed=self.ledger.hashed,
             segments=len(manifest.segments),

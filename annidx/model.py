@@ -157,6 +157,8 @@ class BuildReport:
         Pictures new or changed; gone; that are or claim to be pictures and cannot be read.
     adopted : int
         Pictures that an interrupted build had extracted; those that are new are among the added.
+    new_failures : Sequence[bytes]
+        Absolute paths of those among the failed that the snapshot before did not have as such.
     decoded, hashed : int
         Files that were decoded; that were only hashed, since the index knew their content.
     segments : int
@@ -178,6 +180,7 @@ class BuildReport:
     removed: int
     failed: int
     adopted: int
+    new_failures: Sequence[bytes]
     decoded: int
     hashed: int
     segments: int
@@ -186,6 +189,11 @@ class BuildReport:
     left_out: Mapping[str, int]
     warnings: Sequence[str]
     seconds: float
+
+    @property
+    def failed_new(self) -> int:
+        """How many of the failed are news."""
+        return len(self.new_failures)
 
 
 @dataclass(frozen=True, slots=True)

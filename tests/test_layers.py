@@ -22,7 +22,7 @@ LAYERS = [
     ["images", "store", "search"],
     *(["graphs"], ["roots"], ["sanity"], ["changes"], ["answers"], ["queries"]),
     *(["spool"], ["survey"], ["ledger"], ["options"], ["layout"], ["arranging"], ["repair"]),
-    *(["building"], ["index"], ["api"]),
+    *(["failures"], ["building"], ["index"], ["api"]),
     ["commands"],
     ["cli"],
 ]

@@ -116,7 +116,9 @@ def run(args: argparse.Namespace) -> int:
 
 def summary(report: BuildReport) -> dict[str, Any]:
     """Return the JSON summary of a build."""
-    return {**asdict(report), "seconds": round(report.seconds, 3)}
+    fields = {**asdict(report), "seconds": round(report.seconds, 3)}
+    del fields["new_failures"]
+    return fields | {"failed_new": report.failed_new}
 
 
 def sentence(report: BuildReport) -> str:
