@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
+import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from annidx.commands import metrics
 from annidx.commands.common import (
     SOME_UNREADABLE,
     index_path,
     plural,
     print_summary,
+    shown,
     warn,
 )
 from annidx.commands.meter import Meter
@@ -29,10 +33,15 @@ Left out are hidden files and folders, thumbnails and catalogues of derivatives 
 
 Ctrl-C or a crash loses next to nothing: the next build takes over what was extracted.
 
+With --quiet nothing is printed when all went well, and one line on stderr when something did not:
+a root that is out of sight, a folder that cannot be listed, a picture that could not be read and
+was no failure before. An old broken picture is no news, not even after it was moved; its copy is.
+
 examples:
   annidx build ~/Photos /mnt/scans
   annidx build --exclude 'screenshots/*' --exclude '*.gif'
-  annidx build --quiet            from cron: silent unless something is wrong"""
+  annidx build --quiet            from cron: silent unless something is wrong
+  annidx schedule --print cron    the line for a crontab; or units for systemd"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,9 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to compute of each picture, with commas; remembered; another set extracts "
         f"everything anew ({', '.join(DESCRIPTORS)}; default {','.join(DEFAULT_DESCRIPTORS)})",
     )
-    parser.add_argument(
-        "--lock-wait", type=_seconds, default=0.0, metavar="S", help="wait for another build to end"
-    )
+    add_nightly_options(parser, fail_on="none", lock_wait_s=0.0)
     parser.add_argument("--rebuild", action="store_true", help="extract everything anew")
     parser.add_argument(
         "--retry-failed", action="store_true", help="look again at files that could not be read"
@@ -86,8 +93,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rebuild-graphs", action="store_true", help="make all graphs anew")
 
 
+def add_nightly_options(
+    parser: argparse.ArgumentParser, *, fail_on: str, lock_wait_s: float
+) -> None:
+    """Add the options that a build at night wants, with their defaults."""
+    parser.add_argument(
+        "--fail-on",
+        choices=("new", "any", "none"),
+        default=fail_on,
+        help="exit 1 when pictures could not be read: new, those that the snapshot before did not "
+        f"know as failures; any; or none (default {fail_on}). The snapshot is published anyway",
+    )
+    parser.add_argument(
+        "--metrics-file",
+        metavar="FILE",
+        help="write metrics for Prometheus (its textfile collector) here when the build went "
+        "through; else FILE is left as it is, so that its last success grows old",
+    )
+    parser.add_argument(
+        "--lock-wait",
+        type=_seconds,
+        default=lock_wait_s,
+        metavar="S",
+        help=f"wait for another build to end, S seconds at most (default {lock_wait_s:g})",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    metrics_file = metrics.checked(args.metrics_file)
     import annidx  # noqa: PLC0415 - heavy from here on
 
     options = annidx.Options(
@@ -103,15 +137,46 @@ def run(args: argparse.Namespace) -> int:
         rebuild_graphs=args.rebuild_graphs,
         retry_failed=args.retry_failed,
     )
+    index = index_path(args)
     with Meter(args) as meter:
-        report = annidx.build(args.roots, index=index_path(args), options=options, progress=meter)
-    for warning in report.warnings:
-        warn(warning)
-    if args.quiet and report.failed:
-        warn(f"{report.failed:,} files could not be read: annidx status --failed names them")
+        report = annidx.build(args.roots, index=index, options=options, progress=meter)
+    alarmed = {"new": report.failed_new, "any": report.failed, "none": 0}[args.fail_on] > 0
+    troubles = list(report.warnings)
+    if alarmed or (args.quiet and report.failed_new):
+        troubles.insert(0, _failures(report, index))
+    if metrics_file and (trouble := _write_metrics(metrics_file, report, index)):
+        troubles.append(trouble)
+        alarmed = True
+    if args.quiet and troubles:
+        more = len(troubles) - _TROUBLES
+        troubles = [" | ".join(troubles[:_TROUBLES]) + (f" | and {more:,} more" * (more > 0))]
+    for trouble in troubles:
+        warn(trouble)
     print_summary(args, summary(report), sentence(report))
     unread = report.failed or report.left_out.get("unreadable folder")
-    return SOME_UNREADABLE if unread else 0
+    return 1 if alarmed else SOME_UNREADABLE if unread else 0
+
+
+def _failures(report: BuildReport, index: Path) -> str:
+    """Return the line about files that could not be read; it names one that is news."""
+    text = f"{index}: {plural(report.failed, 'file')} could not be read"
+    if report.failed_new:
+        text += f", {report.failed_new:,} of them new: {shown(report.new_failures[0])}"
+    if report.failed_new > 1:
+        text += f" and {report.failed_new - 1:,} more"
+    return f"{text}; annidx status --failed names them all"
+
+
+def _write_metrics(path: Path, report: BuildReport, index: Path) -> str:
+    """Write the metrics of a build that went through; return what went wrong, if it did."""
+    from annidx.store import files, snapshot  # noqa: PLC0415 - heavy from here on
+
+    text = metrics.text_of(report, snapshot.current(index).manifest, index, time.time())
+    try:
+        files.write_over(path, text.encode(), metrics.MODE)
+    except OSError as error:
+        return f"{path}: the metrics were not written: {error.strerror}. The index is up to date."
+    return ""
 
 
 def summary(report: BuildReport) -> dict[str, Any]:
@@ -143,6 +208,7 @@ def sentence(report: BuildReport) -> str:
 
 
 SMALLEST_MEMORY = 50_000_000
+_TROUBLES = 3  # those that one line of --quiet says in full
 
 
 def _size(text: str) -> int:

@@ -170,6 +170,23 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def write_over(path: Path, data: bytes, mode: int) -> None:
+    """Write a file outside of the index, or replace it at once; not durably, it can be made anew.
+
+    It is written in the same folder under a hidden name, which a later call replaces if a crash
+    leaves it there.
+    """
+    staged = path.with_name(f".{path.name}.tmp")
+    staged.unlink(missing_ok=True)  # not written to: it may be a link that somebody else made
+    try:
+        with _create(staged) as handle:
+            handle.write(data)
+        staged.chmod(mode)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
 def _locked_message(index: Path, holder: Path) -> str:
     who = "another process"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

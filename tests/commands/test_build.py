@@ -291,3 +291,103 @@ def test_interrupted_in_the_middle(own_index: Path) -> None:
     assert "2 unreadable; snapshot 2" in done.stdout
     assert list((own_index / "tmp").iterdir()) == []
     run("verify", index=own_index)
+
+
+# From cron
+
+
+def test_an_old_broken_picture_is_no_news(small_index: Path, album: Path) -> None:
+    (album / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+    done = run("build", "--quiet", album, index=small_index, code=3)
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"annidx: warning: {small_index}: 1 file could not be read, 1 of them new: "
+        f"{album}/broken.jpg; annidx status --failed names them all\n"
+    )
+    for policy in ("none", "new"):
+        done = run("build", "--quiet", "--fail-on", policy, index=small_index, code=3)
+        assert (done.stdout, done.stderr) == ("", "")
+    line = complaint("build", "--quiet", "--fail-on", "any", index=small_index, code=1)
+    assert "1 file could not be read; annidx status" in line
+
+
+def test_fail_on_new_alarms_once_and_publishes(small_index: Path, album: Path) -> None:
+    for name in ("one.jpg", "two.jpg"):
+        (album / name).write_bytes(b"\xff\xd8\xff no more " + name.encode())
+    line = complaint("build", "--quiet", "--fail-on", "new", album, index=small_index, code=1)
+    assert f"2 files could not be read, 2 of them new: {album}/one.jpg and 1 more; " in line
+    _, summary = json_lines("build", "--fail-on", "new", index=small_index, code=3)
+    assert (summary["failed"], summary["failed_new"], summary["snapshot"]) == (2, 0, 2)
+    assert "new_failures" not in summary
+    (album / "three.jpg").touch()
+    done = run("build", "--json", "--fail-on", "new", index=small_index, code=1)
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (summary["failed"], summary["failed_new"], summary["snapshot"]) == (3, 1, 3)
+    assert done.stderr.count("\n") == 1
+
+
+def test_quiet_says_all_troubles_in_one_line(tmp_path: Path, album: Path) -> None:
+    roots = [tmp_path / f"root {number}" for number in range(4)]
+    for root in roots:
+        shutil.copytree(album, root)
+    index = tmp_path / "index"
+    run("build", album, *roots, index=index)
+    for root in roots:
+        root.rename(tmp_path / f"away with {root.name}")
+    (album / "zero.jpg").touch()
+    line = complaint("build", "--quiet", index=index, code=3)
+    assert "1 file could not be read, 1 of them new: " in line
+    assert f" | {roots[0]} is missing: " in line
+    assert line.endswith(" | and 2 more\n")
+    line = complaint(
+        "build", "--quiet", index=index, code=3
+    )  # again: the roots are news each night
+    assert line.startswith(f"annidx: warning: {roots[0]} is missing: ")
+    assert "zero.jpg" not in line
+
+
+def test_metrics_are_written_when_a_build_goes_through(tmp_path: Path, album: Path) -> None:
+    index, metrics = tmp_path / "index", tmp_path / "collected" / "annidx.prom"
+    metrics.parent.mkdir()
+    words = ("--metrics-file", metrics, "--fail-on", "new")
+    run("build", *words, album, index=index)
+    first = metrics.read_text()
+    assert f'annidx_pictures{{index="{index}"}} 3\n' in first
+    assert f'annidx_recall{{index="{index}",metric="thumb"}} 1.0\n' in first
+    assert f'annidx_failures_new{{index="{index}"}} 0\n' in first
+    assert metrics.stat().st_mode & 0o777 == 0o644
+    assert list(metrics.parent.iterdir()) == [metrics]
+    (album / "zero.jpg").touch()
+    run("build", *words, index=index, code=1)
+    assert f'annidx_failures_new{{index="{index}"}} 1\n' in metrics.read_text()
+    metrics.write_text(first)
+    with (index / "locks" / "writer.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        complaint("build", *words, index=index, code=11)
+    assert metrics.read_text() == first
+
+
+def test_a_place_for_metrics_is_checked_before_the_build(tmp_path: Path, album: Path) -> None:
+    index = tmp_path / "index"
+
+    def refused(file: str | Path, code: int) -> str:
+        prefix = AS_ANYBODY if tmp_path in Path(file).parents else ()
+        return complaint(
+            "build", "--metrics-file", file, album, index=index, code=code, prefix=prefix
+        )
+
+    assert f"there is no folder {tmp_path}/none: make it" in refused(tmp_path / "none" / "m", 1)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert f"no permission to write in {closed}" in refused(closed / "m.prom", 1)
+    for wrong in ("", "/dev/null", str(album)):
+        assert f"--metrics-file '{wrong}': expected the name of a file" in refused(wrong, 2)
+    assert not index.exists()
+
+
+def test_metrics_that_cannot_be_written_are_trouble(tmp_path: Path, album: Path) -> None:
+    (tmp_path / ".m.tmp").mkdir()  # in the way of the file that is renamed
+    done = run("build", "--metrics-file", tmp_path / "m", album, index=tmp_path / "index", code=1)
+    assert done.stdout.startswith("3 pictures in the index: 3 added")
+    assert done.stderr.count("\n") == 1
+    assert f"{tmp_path}/m: the metrics were not written: " in done.stderr
