@@ -20,7 +20,7 @@ from annidx.errors import AnnidxError
 
 VERBS = (
     *("build", "roots", "query", "has", "pairs", "groups"),
-    *("status", "verify", "snapshots", "rollback", "prune", "demo"),
+    *("status", "verify", "snapshots", "rollback", "prune", "schedule", "demo"),
 )
 INTERRUPTED = 130
 
