@@ -140,6 +140,16 @@ def run(args: argparse.Namespace) -> int:
     index = index_path(args)
     with Meter(args) as meter:
         report = annidx.build(args.roots, index=index, options=options, progress=meter)
+    alarmed = _warn_of(args, report, index, metrics_file)
+    print_summary(args, summary(report), sentence(report))
+    unread = report.failed or report.left_out.get("unreadable folder")
+    return 1 if alarmed else SOME_UNREADABLE if unread else 0
+
+
+def _warn_of(
+    args: argparse.Namespace, report: BuildReport, index: Path, metrics_file: Path | None
+) -> bool:
+    """Write the metrics, and what is trouble to stderr; return whether the build is to fail."""
     alarmed = {"new": report.failed_new, "any": report.failed, "none": 0}[args.fail_on] > 0
     troubles = list(report.warnings)
     if alarmed or (args.quiet and report.failed_new):
@@ -152,9 +162,7 @@ def run(args: argparse.Namespace) -> int:
         troubles = [" | ".join(troubles[:_TROUBLES]) + (f" | and {more:,} more" * (more > 0))]
     for trouble in troubles:
         warn(trouble)
-    print_summary(args, summary(report), sentence(report))
-    unread = report.failed or report.left_out.get("unreadable folder")
-    return 1 if alarmed else SOME_UNREADABLE if unread else 0
+    return alarmed
 
 
 def _failures(report: BuildReport, index: Path) -> str:
