@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from annidx.errors import IndexLocked
 
 FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "staging", "tmp")
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def make_folders(index: Path) -> None:
@@ -124,6 +125,51 @@ def remove(paths: Iterable[Path], folder: Path) -> None:
 def replace(staged: Path, path: Path) -> None:
     """Put a file in the place of another one, at once but not durably: for what may be lost."""
     staged.replace(path)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a handle whose bytes take the place of a file in the end, whole or not at all.
+
+    For files outside of an index. As with ``cp``, a link is followed, a file that is replaced
+    keeps its mode, and what is no regular file (a pipe, ``/dev/null``) is written into.
+
+    Raises
+    ------
+    OSError
+        Also when the file, though it could be replaced, is write-protected; nothing is left then.
+    """
+    place = Path(os.path.realpath(path))
+    staged = place.with_name(f".annidx-{os.getpid()}-{time.monotonic_ns()}")
+    try:
+        known = place.stat() if place.exists() else None
+        if known and not stat.S_ISREG(known.st_mode):
+            with place.open("wb") as handle:
+                yield handle
+            return
+        if known and not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with _in_place_of(place, staged, known) as handle:
+            yield handle
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, os.fspath(staged)):
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextlib.contextmanager
+def _in_place_of(place: Path, staged: Path, known: os.stat_result | None) -> Iterator[BinaryIO]:
+    handle = os.fdopen(os.open(staged, _NEW, 0o666), "wb")
+    try:
+        with handle:
+            if known:
+                os.fchmod(handle.fileno(), stat.S_IMODE(known.st_mode))
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        staged.replace(place)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
