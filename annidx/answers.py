@@ -320,12 +320,12 @@ def groups(opened: Snapshot, vectors: Vectors, found: Sequence[RowGroup]) -> lis
     sizes = iter(opened.pictures.values("size", rows))
     made = []
     for each in found:
-        names = tuple(sorted(next(paths) for _ in each.rows))
-        numbers = [next(sizes) for _ in each.rows]
+        members = sorted((next(paths), next(sizes)) for _ in each.rows)
+        names, numbers = zip(*members, strict=True)
         # Of two pictures, the distance that holds them together is the only one.
         pair = len(each.rows) == 2
         diameter = each.weakest if pair else grouping.diameter(vectors, each.rows)
-        made.append((names, diameter, each.weakest, sum(numbers) - max(numbers)))
+        made.append((names, numbers, diameter, each.weakest, sum(numbers) - max(numbers)))
     made.sort(key=lambda group: (-len(group[0]), group[0]))
     return [
         Group(number, "connected", *facts, metric=vectors.descriptor.name)

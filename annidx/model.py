@@ -402,6 +402,8 @@ class Group:
         The rule: 'connected' joins whatever a chain of pairs connects.
     raw_paths : tuple of bytes
         Absolute paths, sorted.
+    sizes : tuple of int
+        Bytes of each of these files.
     diameter : float
         Largest exact distance of two members, in the metric's unit.
     weakest : float
@@ -414,6 +416,7 @@ class Group:
     number: int
     linkage: str
     raw_paths: tuple[bytes, ...]
+    sizes: tuple[int, ...]
     diameter: float
     weakest: float
     freed_bytes: int
