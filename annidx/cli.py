@@ -19,7 +19,7 @@ from annidx.commands.common import add_common_options, shown_text
 from annidx.errors import AnnidxError
 
 VERBS = (
-    *("build", "roots", "query", "has", "pairs", "groups"),
+    *("build", "roots", "query", "has", "pairs", "groups", "export"),
     *("status", "verify", "snapshots", "rollback", "prune", "schedule", "demo"),
 )
 INTERRUPTED = 130

@@ -24,7 +24,11 @@ from tests.commands.running import (
 )
 
 ACTIONS = ("list", "add", "remove", "move")
-HELPS = [*([verb] for verb in VERBS), *(["roots", action] for action in ACTIONS)]
+HELPS = [
+    *([verb] for verb in VERBS),
+    *(["roots", action] for action in ACTIONS),
+    *(["export", what] for what in ("pictures", "pairs", "groups")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def test_help_documents_every_option_and_gives_examples(words: list[str]) -> Non
     text = help_of(*words)
     listed = entries(text)
     assert "-h, --help" in listed
-    assert [name for name, meaning in listed.items() if not meaning] in ([], ["ACTION"])
+    assert [name for name, meaning in listed.items() if not meaning] in ([], ["ACTION"], ["WHAT"])
     assert {"--index", "--json", "--quiet", "--verbose"} <= options(text)
     if len(words) == 1:
         assert f"examples:\n  annidx {words[0]}" in text
@@ -80,7 +84,8 @@ def test_the_readme_names_every_verb_and_every_option() -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for verb in VERBS:
         assert f"annidx {verb}" in readme
-        missing = [word for word in options(help_of(verb)) if word not in readme]
+    for words in HELPS:
+        missing = [word for word in options(help_of(*words)) if word not in readme]
         assert [word for word in missing if word not in ("-h", "--help")] == []
 
 

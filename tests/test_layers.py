@@ -20,7 +20,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 LAYERS = [
     *(["errors"], ["model"], ["descriptors"], ["native"], ["place"], ["workers"]),
     ["images", "store", "search"],
-    *(["graphs"], ["roots"], ["sanity"], ["changes"], ["answers"], ["queries"]),
+    *(["graphs"], ["roots"], ["sanity"], ["changes"], ["answers"], ["queries"], ["exports"]),
     *(["spool"], ["survey"], ["ledger"], ["options"], ["layout"], ["arranging"], ["repair"]),
     *(["failures"], ["building"], ["index"], ["api"]),
     ["commands"],

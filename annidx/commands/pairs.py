@@ -19,7 +19,6 @@ from annidx.commands.common import (
     print_summary,
     search_options,
 )
-from annidx.model import path_fields
 
 HELP = "all pairs of near-duplicates, nearest first"
 DESCRIPTION = """\
@@ -43,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    from annidx.exports import pair_fields  # noqa: PLC0415 - heavy from here on
+
     started = time.monotonic()
     index = open_index(args)
     found = index.find_pairs(**search_options(args), max_pairs=args.max_pairs)
@@ -50,16 +51,7 @@ def run(args: argparse.Namespace) -> int:
     width = max((len(paths(pair.raw_a)) for pair in found[:_ALIGNED]), default=0)
     for pair in found:
         if args.json:
-            names = {**path_fields("a", pair.raw_a), **path_fields("b", pair.raw_b)}
-            print_json(
-                {
-                    **names,
-                    "distance": pair.distance,
-                    "metric": pair.metric,
-                    "kind": pair.kind,
-                    "low_information": pair.low_information,
-                }
-            )
+            print_json(pair_fields(pair))
         else:
             start = f"{distance_text(pair.distance)}  {pair.kind:11}"
             print(f"{start}  {paths(pair.raw_a):{width}}  {paths(pair.raw_b)}")

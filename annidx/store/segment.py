@@ -163,6 +163,10 @@ class Segment:
             self._columns[name] = self._read(name)
         return self._columns[name]
 
+    def facts(self, names: Iterable[str]) -> list[pa.Array]:
+        """Return columns of facts; other than by :meth:`column`, none is kept."""
+        return [self._read(name) for name in names]
+
     def _read(self, name: str) -> pa.Array:
         if name not in self._file.schema_arrow.names and name in _ADDED:
             return pa.array([_ADDED[name]] * self.rows, dict(_FACTS)[name])
