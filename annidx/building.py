@@ -333,7 +333,7 @@ class _Build:
         return (manifest if published else self.was), published
 
     def _refuse_losses(self, *, interim: bool = False) -> None:
-        losses = self.known.losses(self.walk.excludes, interim=interim)
+        losses = self.known.losses(self.was.next_image_id, self.walk.excludes, interim=interim)
         online = {root.path for root in self.roots if root.status == "online"}
         present = [each for each in losses if any(is_inside(each.root, root) for root in online)]
         objection = sanity.objection(present, self.options.max_removed)

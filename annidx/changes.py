@@ -310,11 +310,15 @@ class KnownFiles:
         rows = self._rows["pictures"]
         return int((rows.rowset.live & ~rows.kept & ~rows.rewritten).sum())
 
-    def losses(self, leaves_out: Callable[[bytes], bool], *, interim: bool = False) -> list[Loss]:
+    def losses(
+        self, next_image_id: int, leaves_out: Callable[[bytes], bool], *, interim: bool = False
+    ) -> list[Loss]:
         """Return for each root how many of its pictures are gone or spoiled so far.
 
         Parameters
         ----------
+        next_image_id : int
+            Pictures from this number on were not in the snapshot.
         leaves_out : callable
             Told a path relative to its root; True for what is left out on purpose.
         interim : bool
@@ -322,7 +326,7 @@ class KnownFiles:
         """
         rows = self._rows["pictures"]
         whose = rows.rowset.numbers("root_id")
-        live = rows.rowset.live & ~rows.forgotten
+        live = rows.rowset.live & ~rows.forgotten & (rows.numbers < next_image_id)
         gone = live & ~rows.kept & ~rows.rewritten & (not interim)
         at = np.flatnonzero(gone)
         paths = rows.rowset.values("path", at)
@@ -349,7 +353,9 @@ class KnownFiles:
         pictures, other = self._rows["pictures"], self._rows["other"]
         for row, there in pictures.in_both(other):
             age = pictures.age(row, first["pictures"])
-            if age < other.age(there, first["other"]):
+            if row < first["pictures"] and there >= first["other"]:
+                other.forget([there])  # looked at again, and counted as lost if it still is
+            elif age < other.age(there, first["other"]):
                 pictures.forget([row])
             else:
                 other.forget([there])

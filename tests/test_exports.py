@@ -13,7 +13,7 @@ import pytest
 from annidx import exports
 from annidx.descriptors import DESCRIPTORS
 from annidx.model import IGNORED, STATUSES, Answer, File, Group, Groups, Pair, Pairs
-from annidx.store import listing, snapshot
+from annidx.store import identity, listing, snapshot
 from annidx.store.manifest import Kind, Manifest, Root
 from annidx.store.segment import Segment
 from annidx.store.snapshot import Snapshot
@@ -33,7 +33,7 @@ def rows(export: Export) -> list[dict[str, Any]]:
 def opened(tmp_path: Path) -> Snapshot:
     """Return a snapshot of three segments in two roots, from each of which rows were removed."""
     index = tmp_path / "index"
-    snapshot.create(index)
+    identity.create(index)
 
     def entry(numbers: Sequence[int], kind: Kind, removed: tuple[tuple[int, int], ...]) -> Any:
         make = record if kind == "pictures" else failure
@@ -120,7 +120,7 @@ def test_failed_are_the_files_that_could_not_be_read(opened: Snapshot) -> None:
 
 def one_row(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     """Return the export of one picture."""
-    snapshot.create(tmp_path / "one")
+    identity.create(tmp_path / "one")
     entry = snapshot.add_segment(tmp_path / "one", [record(1, **changes)], "pictures")
     manifest = Manifest(0, "", roots=(Root(1, b"/r"),), segments=(entry,))
     (row,) = rows(exports.pictures(Snapshot(tmp_path / "one", manifest)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from annidx import building
-from annidx.building import Options
+from annidx.options import Options
 from tests.making import aged, photo, save
 
 Build = Callable[..., list[str]]

@@ -12,9 +12,12 @@ from typing import Any
 from annidx.commands import metrics
 from annidx.commands.common import (
     SOME_UNREADABLE,
+    add_lock_wait,
     index_path,
+    natural,
     plural,
     print_summary,
+    seconds,
     shown,
     warn,
 )
@@ -37,6 +40,12 @@ With --quiet nothing is printed when all went well, and one line on stderr when 
 a root that is out of sight, a folder that cannot be listed, a picture that could not be read and
 was no failure before. An old broken picture is no news, not even after it was moved; its copy is.
 
+A root that is missing or suddenly empty keeps its pictures. One that is there and has lost many is
+refused (exit 14, --max-removed): the index stays as it was until "annidx build --force".
+
+Damaged files of the index are mended: a graph is made anew, the pictures of a segment are extracted
+again. Snapshots beyond the 3 newest and the last 24 hours are removed.
+
 examples:
   annidx build ~/Photos /mnt/scans
   annidx build --exclude 'screenshots/*' --exclude '*.gif'
@@ -58,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METRICS",
         help="also make graphs for these metrics, with commas; remembered",
     )
-    parser.add_argument("--workers", type=_positive, metavar="N", help="worker processes")
+    parser.add_argument("--workers", type=natural, metavar="N", help="worker processes")
     parser.add_argument(
         "--timeout",
         type=_more_than_0,
@@ -91,6 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retry-failed", action="store_true", help="look again at files that could not be read"
     )
     parser.add_argument("--rebuild-graphs", action="store_true", help="make all graphs anew")
+    parser.add_argument(
+        "--max-removed",
+        metavar="N",
+        help="refuse to publish when a root has lost more pictures than N, or than N%% of them "
+        "(default: 100 or 1%%, whichever is more)",
+    )
+    parser.add_argument("--force", action="store_true", help="publish whatever is lost")
 
 
 def add_nightly_options(
@@ -110,13 +126,7 @@ def add_nightly_options(
         help="write metrics for Prometheus (its textfile collector) here when the build went "
         "through; else FILE is left as it is, so that its last success grows old",
     )
-    parser.add_argument(
-        "--lock-wait",
-        type=_seconds,
-        default=lock_wait_s,
-        metavar="S",
-        help=f"wait for another build to end, S seconds at most (default {lock_wait_s:g})",
-    )
+    add_lock_wait(parser, lock_wait_s)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -136,6 +146,8 @@ def run(args: argparse.Namespace) -> int:
         rebuild=args.rebuild,
         rebuild_graphs=args.rebuild_graphs,
         retry_failed=args.retry_failed,
+        max_removed=args.max_removed,
+        force=args.force,
     )
     index = index_path(args)
     with Meter(args) as meter:
@@ -181,7 +193,8 @@ def _write_metrics(path: Path, report: BuildReport, index: Path) -> str:
 
     text = metrics.text_of(report, snapshot.current(index).manifest, index, time.time())
     try:
-        files.write_over(path, text.encode(), metrics.MODE)
+        with files.replacing(path, metrics.MODE) as handle:
+            handle.write(text.encode())
     except OSError as error:
         return f"{path}: the metrics were not written: {error.strerror}. The index is up to date."
     return ""
@@ -251,28 +264,9 @@ def _megapixels(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        message = f"{text}: expected a whole number, 1 or more"
-        raise argparse.ArgumentTypeError(message)
-    return value
-
-
 def _more_than_0(text: str) -> float:
-    value = _seconds(text)
+    value = seconds(text)
     if value == 0:
         message = f"{text}: expected more than 0 seconds"
-        raise argparse.ArgumentTypeError(message)
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
-        message = f"{text}: expected seconds, 0 or more"
         raise argparse.ArgumentTypeError(message)
     return value

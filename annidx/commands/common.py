@@ -86,14 +86,14 @@ def add_max_pairs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_lock_wait(parser: argparse.ArgumentParser) -> None:
+def add_lock_wait(parser: argparse.ArgumentParser, default_s: float = 0.0) -> None:
     """Add how long to wait for another writer."""
     parser.add_argument(
         "--lock-wait",
         type=seconds,
-        default=0.0,
+        default=default_s,
         metavar="S",
-        help="wait so many seconds for another build to end",
+        help=f"wait for another build to end, S seconds at most (default {default_s:g})",
     )
 
 

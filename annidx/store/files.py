@@ -128,11 +128,17 @@ def replace(staged: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     """Give a handle whose bytes take the place of a file in the end, whole or not at all.
 
     For files outside of an index. As with ``cp``, a link is followed, a file that is replaced
     keeps its mode, and what is no regular file (a pipe, ``/dev/null``) is written into.
+
+    Parameters
+    ----------
+    path : Path
+    mode : int, optional
+        The permissions to give it; None: as ``cp`` does.
 
     Raises
     ------
@@ -149,7 +155,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             return
         if known and not os.access(place, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        with _in_place_of(place, staged, known) as handle:
+        kept = stat.S_IMODE(known.st_mode) if known else None
+        with _in_place_of(place, staged, kept if mode is None else mode) as handle:
             yield handle
     except OSError as error:
         if error.errno is not None and error.filename in (None, os.fspath(staged)):
@@ -158,12 +165,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _in_place_of(place: Path, staged: Path, known: os.stat_result | None) -> Iterator[BinaryIO]:
+def _in_place_of(place: Path, staged: Path, mode: int | None) -> Iterator[BinaryIO]:
     handle = os.fdopen(os.open(staged, _NEW, 0o666), "wb")
     try:
         with handle:
-            if known:
-                os.fchmod(handle.fileno(), stat.S_IMODE(known.st_mode))
+            if mode is not None:
+                os.fchmod(handle.fileno(), mode)
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
@@ -214,23 +221,6 @@ def discard(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def write_over(path: Path, data: bytes, mode: int) -> None:
-    """Write a file outside of the index, or replace it at once; not durably, it can be made anew.
-
-    It is written in the same folder under a hidden name, which a later call replaces if a crash
-    leaves it there.
-    """
-    staged = path.with_name(f".{path.name}.tmp")
-    staged.unlink(missing_ok=True)  # not written to: it may be a link that somebody else made
-    try:
-        with _create(staged) as handle:
-            handle.write(data)
-        staged.chmod(mode)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _locked_message(index: Path, holder: Path) -> str:

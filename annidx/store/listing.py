@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from annidx.descriptors import DESCRIPTORS
 from annidx.model import path_fields
+from annidx.store.rowset import Rows, Rowset
 from annidx.store.segment import Segment
-from annidx.store.snapshot import Rows, Rowset, Snapshot
+from annidx.store.snapshot import Snapshot
 from annidx.store.tables import AT_ONCE, PICTURES, Export
 
 _PATHS = ("path", "path_base64")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import signal
@@ -312,31 +311,17 @@ def test_children_do_not_keep_the_lock(index: Path, hold: Hold) -> None:
         child.wait()
 
 
-def test_a_file_is_written_over_at_once(tmp_path: Path) -> None:
-    path, elsewhere = tmp_path / "m.prom", tmp_path / "elsewhere"
-    elsewhere.write_bytes(b"mine")
-    (tmp_path / ".m.prom.tmp").symlink_to(elsewhere)
+def test_a_mode_may_be_asked_for(tmp_path: Path) -> None:
+    """Whatever the umask is, and whatever it was before: another user reads metrics."""
+    path = tmp_path / "m.prom"
     old = os.umask(0o077)
     try:
         for data in (b"first", b"second"):
-            files.write_over(path, data, 0o644)
+            with files.replacing(path, 0o644) as handle:
+                handle.write(data)
             assert path.read_bytes() == data
             assert path.stat().st_mode & 0o777 == 0o644
+            path.chmod(0o600)
     finally:
         os.umask(old)
-    assert elsewhere.read_bytes() == b"mine"
-    assert {each.name for each in tmp_path.iterdir()} == {"m.prom", "elsewhere"}
-
-
-def test_what_cannot_be_written_over_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "m.prom"
-    files.write_over(path, b"first", 0o644)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        files.write_over(path, b"second", 0o644)
-    assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
