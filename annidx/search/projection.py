@@ -42,13 +42,16 @@ class Projection:
 
 
 def fit(vectors: Vectors, rows: Rows, dimension: int = DIMENSION) -> Projection:
-    """Fit a projection on an evenly spaced sample of `rows`: the same rows give the same one."""
+    """Fit a projection on an evenly spaced sample of `rows`: the same rows give the same one.
+
+    Few rows vary in few directions, and get no more (but eight).
+    """
     step = max(1, -(-len(rows) // SAMPLE))
     points = vectors.points(rows[::step])
     mean = points.mean(axis=0, dtype=np.float64)
     centred = points - mean.astype(np.float32)
     scatter = (centred.T @ centred).astype(np.float64)
-    chosen = _principal(scatter, min(dimension, len(scatter)))
+    chosen = _principal(scatter, min(dimension, len(scatter), max(8, len(points))))
     return Projection(mean.astype(np.float32), _signed(chosen).astype(np.float32))
 
 
