@@ -105,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        named = error.filename2 or error.filename  # of a rename, where it was to go
+        where = f"{os.fsdecode(named)}: " if named else ""
         hint = ""
         if error.errno == errno.ENOSPC:
             hint = "; the index stays at its last snapshot: free some space and build again"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from annidx.descriptors import descriptor
 from annidx.search import graph as graphs
@@ -55,9 +56,9 @@ def usable(opened: Snapshot, metric: str) -> list[Usable]:
     return [each for each in found if each.covers]
 
 
-def uncovered_rows(vectors: Vectors, found: Sequence[Usable]) -> Rows:
-    """Return the live rows that none of some graphs covers, (u,) intp."""
-    mask = vectors.live.copy()
+def uncovered_rows(live: npt.NDArray[np.bool_], found: Sequence[Usable]) -> Rows:
+    """Return the live rows that none of some graphs covers, (u,) intp; `live` is (n,)."""
+    mask = live.copy()
     for each in found:
         mask[each.covers.start : each.covers.stop] = False
     return np.flatnonzero(mask)

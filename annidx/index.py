@@ -312,6 +312,11 @@ class Index:
         """Return the graphs that answer queries of a metric, none when the exact engine does."""
         return [each.entry for each in graphs.usable(self.snapshot, metric)]
 
+    def uncovered(self, metric: str) -> int:
+        """Return how many pictures no usable graph covers: they are searched exactly."""
+        found = graphs.usable(self.snapshot, metric)
+        return len(graphs.uncovered_rows(self.snapshot.pictures.live, found))
+
     def vectors(self, metric: str) -> Vectors:
         """Return the stored descriptors of a metric."""
         with self._lock:
@@ -344,7 +349,7 @@ class Index:
             found = scan.search(vectors, stored, cutoff=limit, k=k)
             sure = frozenset(range(len(found)))
         else:
-            uncovered = graphs.uncovered_rows(vectors, usable)
+            uncovered = graphs.uncovered_rows(vectors.live, usable)
             loaded = self._loaded(measure.name)
             answer = graph_search(vectors, loaded, uncovered, stored, cutoff=limit, k=k)
             found, sure = answer.hits, answer.fell_through

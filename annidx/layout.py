@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from annidx.store.segment import ROWS
 
 TAIL_ROWS = 2048
-"""A tail of more rows gets a graph: one query scans that many thumbs in 15 ms."""
+"""A tail of more rows gets a graph: one query scans that many thumbs in 8 ms."""
 
 REMOVED_SHARE = 0.25
 """What has lost more of its rows is written anew without them."""

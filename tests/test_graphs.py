@@ -203,7 +203,7 @@ def test_a_graph_over_some_of_the_segments(small: Snapshot) -> None:
     assert usable.covers == range(40, 80)
     assert sorted(graphs.load(again, usable).graph.members) == list(range(40))
     vectors = graphs.vectors_of(again, "thumb")
-    assert graphs.uncovered_rows(vectors, [usable]).tolist() == list(range(1, 40))
+    assert graphs.uncovered_rows(vectors.live, [usable]).tolist() == list(range(1, 40))
 
 
 # --- which graphs answer --------------------------------------------------------------------------

@@ -97,6 +97,7 @@ def _fields(index: Index) -> dict[str, Any]:
             }
             for graph in manifest.graphs
         ],
+        "uncovered": {metric: index.uncovered(metric) for metric in manifest.graph_metrics},
     }
 
 
@@ -119,6 +120,9 @@ def _print(index: Index, fields: dict[str, Any]) -> None:
             recall = f"recall {graph['recall']:.4f} of {graph['sampled_pairs']:,} sampled pairs"
         used = "" if graph["used"] else ", NOT USED: build again"
         print(f"graph      {graph['metric']}: {graph['nodes']:,} nodes, {recall}{used}")
+    for metric, count in fields["uncovered"].items():
+        if count:
+            print(f"no graph   {metric}: {plural(count, 'picture')} searched exactly")
     left = ", ".join(f"{count:,} {reason}" for reason, count in fields["left_out"].items())
     ignored = [
         plural(count, status) if status == "video" else f"{count:,} {status}"

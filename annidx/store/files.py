@@ -90,12 +90,33 @@ def write_new(path: Path, data: bytes, index: Path) -> None:
     try:
         with create_file(staged) as handle:
             handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
+        _sync_file(staged)
         _link_if_absent(staged, path, data)
     finally:
         staged.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file of the index for reading.
+
+    Raises
+    ------
+    FileNotFoundError
+    OSError
+        Also when it is no regular file: a FIFO in its place would block for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", os.fspath(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_file(path: Path) -> bytes:
+    """Return what is in a file of the index; see :func:`open_file`."""
+    with open_file(path) as handle:
+        return handle.read()
 
 
 def create_file(path: Path) -> BinaryIO:
@@ -183,7 +204,7 @@ def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable; file systems that cannot (some network ones) are let be."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor, folder)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
@@ -226,7 +247,7 @@ def discard(path: Path) -> None:
 def _locked_message(index: Path, holder: Path) -> str:
     who = "another process"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(holder.read_text())
+        found = json.loads(read_file(holder))
         who = f"process {found['pid']}, for {time.time() - found['since']:.0f} s now"
     return f"{index}: another build is writing to this index ({who}). Try again when it has ended."
 
@@ -234,9 +255,17 @@ def _locked_message(index: Path, holder: Path) -> str:
 def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int, path: Path) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        error.filename = os.fspath(path)  # the system names what was opened, and not here
+        raise
 
 
 def _link_if_absent(staged: Path, path: Path, data: bytes) -> None:

@@ -84,6 +84,8 @@ def whatever_it_is(index: Path, known_id: str = "") -> list[Listed]:
             manifest = snapshot.read_manifest(path, known_id)
         except FileNotFoundError:  # pruned meanwhile
             continue
+        except PermissionError:  # nobody knows what it names
+            raise
         except (IndexDamaged, OSError) as error:
             found.append(Listed(path, int(path.stem), None, str(error)))
         else:
@@ -138,13 +140,12 @@ def roll_back(index: Path, created: str, number: int | None = None) -> Manifest:
         Sealed(path, sha256, size, "Choose another snapshot (annidx snapshots).").check()
     restored = replace(
         old,
-        restores=old.restores or old.number,
         # Numbers are never used twice, not even those of pictures that are gone again.
         next_image_id=max(each.next_image_id for each in whole.values()),
         next_root_id=max(each.next_root_id for each in whole.values()),
         created=created,
     )
-    return snapshot.publish(index, restored)
+    return snapshot.publish(index, restored, restores=old.restores or old.number)
 
 
 def prune(

@@ -29,7 +29,7 @@ def index_id(index: Path) -> str:
     """
     where = _where(index)
     try:
-        fields = json.loads(where.read_bytes())
+        fields = json.loads(files.read_file(where))
         found, name = fields["format"], str(fields.get("index_id", ""))
     except FileNotFoundError:
         if files.manifest_paths(index):

@@ -205,8 +205,8 @@ def _with_roots(table: pa.Table, ids: Mapping[int, int | None]) -> pa.Table:
 def _frames(path: Path) -> Iterator[bytes]:
     """Yield the whole frames of a file, up to the first that is not."""
     try:
-        handle = path.open("rb")
-    except FileNotFoundError:
+        handle = files.open_file(path)
+    except OSError:  # there is none, or nothing that a build left
         return
     with handle:
         left = path.stat().st_size

@@ -140,17 +140,21 @@ def current_manifest(index: Path) -> Manifest | None:
     for path in reversed(numbered):
         try:
             manifest = read_manifest(path, known_id)
+        except FileNotFoundError:  # pruned meanwhile
+            continue
+        except PermissionError:  # it may well be whole
+            raise
         except (IndexDamaged, OSError) as error:
             damaged.append(error)
             continue
         for reason in damaged:
             log.warning("%s; the snapshot before it is used", reason)
         return manifest
-    if numbered:
+    if damaged:
         cure = 'Run "annidx build --rebuild FOLDER..." to start anew.'
         if all(isinstance(reason, ForeignManifest) for reason in damaged):
             cure = 'Run "annidx build": if annidx.json is the wrong one, it is mended.'
-        message = f"{index}: none of its {len(numbered)} manifests is whole ({damaged[0]}). {cure}"
+        message = f"{index}: none of its {len(damaged)} manifests is whole ({damaged[0]}). {cure}"
         raise IndexDamaged(message)
     return None
 
@@ -168,7 +172,7 @@ def read_manifest(path: Path, known_id: str) -> Manifest:
     ------
     IndexDamaged, IndexTooNew, OSError
     """
-    manifest = Manifest.from_json(path.read_bytes(), str(path))
+    manifest = Manifest.from_json(files.read_file(path), str(path))
     if manifest.number != int(path.stem):
         message = f"{path}: it is the manifest of snapshot {manifest.number}"
         raise IndexDamaged(message)
@@ -179,14 +183,21 @@ def read_manifest(path: Path, known_id: str) -> Manifest:
     return manifest
 
 
-def publish(index: Path, manifest: Manifest) -> Manifest:
+def publish(index: Path, manifest: Manifest, *, restores: int = 0) -> Manifest:
     """Make `manifest` the current snapshot, under the number after the newest file.
 
     All files that it names must be sealed already. Returns it with its number.
+
+    Parameters
+    ----------
+    index : Path
+    manifest : Manifest
+    restores : int
+        The number of the snapshot that it restores; 0 when it is the result of a build.
     """
     newest = max((int(path.stem) for path in files.manifest_paths(index)), default=0)
     known_id = identity.index_id(index)
-    numbered = replace(manifest, number=newest + 1, index_id=known_id)
+    numbered = replace(manifest, number=newest + 1, index_id=known_id, restores=restores)
     files.write_new(manifest_path(index, numbered.number), numbered.to_json(), index)
     return numbered
 

@@ -386,7 +386,8 @@ def test_a_place_for_metrics_is_checked_before_the_build(tmp_path: Path, album: 
 
 
 def test_metrics_that_cannot_be_written_are_trouble(tmp_path: Path, album: Path) -> None:
-    (tmp_path / ".m.tmp").mkdir()  # in the way of the file that is renamed
+    full = Path("/dev/full")  # no space left, whatever is written into it
+    (tmp_path / "m").symlink_to(full)
     done = run("build", "--metrics-file", tmp_path / "m", album, index=tmp_path / "index", code=1)
     assert done.stdout.startswith("3 pictures in the index: 3 added")
     assert done.stderr.count("\n") == 1

@@ -37,8 +37,16 @@ def test_json_has_the_same_facts(index: Path) -> None:
     assert summary["roots"] == [{"path": str(PICTURES), "status": "online"}]
     assert summary["segments"] == 2
     assert [(graph["metric"], graph["used"]) for graph in summary["graphs"]] == [("thumb", True)]
+    assert summary["uncovered"] == {"thumb": 0}
     big = [*index.glob("segments/*.parquet"), *index.glob("graphs/*.hnsw")]
     assert summary["bytes"] == sum(file.stat().st_size for file in big)
+
+
+def test_what_no_graph_covers_is_told(small_index: Path, album: Path) -> None:
+    run("build", album, index=small_index)
+    assert json_lines("status", index=small_index)[1]["uncovered"] == {"thumb": 3}
+    text = run("status", index=small_index).stdout
+    assert "no graph   thumb: 3 pictures searched exactly" in text
 
 
 def test_failed_names_the_files_and_the_reasons(index: Path) -> None:
