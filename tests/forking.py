@@ -78,6 +78,13 @@ class Done:
         return f"annidx {' '.join(self.words)}: {end}\n{self.out[-2000:]}{self.err[-2000:]}"
 
 
+def environment(**changes: str) -> dict[str, str]:
+    """Return an environment that leads to no index and no cache of the user's."""
+    names = ("ANNIDX_INDEX", "XDG_DATA_HOME", "XDG_CACHE_HOME", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    return {**kept, "HOME": os.devnull, **changes}
+
+
 def session(leader: int) -> list[int]:
     """Return the living processes of a session, threads of their own leader left out."""
     found = []
@@ -111,7 +118,12 @@ def cli(
     began = time.monotonic()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=environment(),
+            start_new_session=True,
         )
         hung = False
         try:
@@ -136,10 +148,11 @@ class Runner:
 
     def __init__(self) -> None:
         self.calls = 0
+        self._cache = tempfile.TemporaryDirectory(prefix="cache")
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.forking"],
             cwd=Path(__file__).parents[1],
-            env={**os.environ, **_SINGLE},
+            env=environment(**_SINGLE, XDG_CACHE_HOME=self._cache.name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -149,6 +162,7 @@ class Runner:
 
     def __exit__(self, *_: object) -> None:
         self._server.communicate()
+        self._cache.cleanup()
 
     def __call__(
         self,
