@@ -37,6 +37,8 @@ ERRORS = (1, 10, 12, 13)
 TOO_NEW = 13
 REMEDY = re.compile(r'"annidx \w|[Uu]pgrade|[Rr]emove|[Rr]estore|[Mm]ove it|permission')
 HASHED = ("segments", "graphs")
+BY_HAND = ("denied", "a folder", "a fifo")
+"""Kinds that a message of the system explains, and that no build has to repair."""
 UNNAMED = ("staging", "locks", "tmp")
 """What no snapshot consists of."""
 QUESTIONS = (("query", "-k", "1000"), ("pairs",))
@@ -80,6 +82,10 @@ class Subject:
         What each of its snapshots answers.
     mended : Answers
         What it must answer after the next build.
+    files : list of str
+        All of them, relative to the index.
+    in_use : set of str
+        The segments and graphs of the newest snapshot.
     """
 
     def __init__(self, folder: Path, seed: int, run: Runner) -> None:
@@ -93,11 +99,13 @@ class Subject:
         must(self._call("build", "--workers", "1"), 0)
         self.mended = self.ask()[1]
         must(self._call("verify"), 0)
+        newest = (self.template / "snapshots" / f"{max(self.truth):08}.json").read_text()
         self.files = sorted(
             str(path.relative_to(self.template))
             for path in self.template.rglob("*")
             if path.is_file()
         )
+        self.in_use = {file for file in self.files if Path(file).stem in newest}
 
     def _build(self, place: Path, album: Album) -> None:
         """Build three snapshots of different segments and graphs, and kill one build more."""
@@ -282,9 +290,12 @@ def examine(subject: Subject, damage: Damage, tally: Tally) -> None:
 
 
 def is_noticeable(subject: Subject, damage: Damage) -> bool:
-    """Tell whether verify has to notice: not the journal, nor JSON that says the same."""
+    """Tell whether verify has to notice: not the journal, nor JSON that says the same.
+
+    Nor that a manifest has gone: pruning does that.
+    """
     folder = damage.file.partition("/")[0]
-    if folder in UNNAMED:
+    if folder in UNNAMED or (folder == "snapshots" and damage.kind == "deleted"):
         return False
     before, after = subject.template / damage.file, subject.index / damage.file
     if damage.kind == "denied" or not after.is_file():
@@ -310,7 +321,7 @@ def _check_named(damage: Damage, done: Done) -> None:
     if not any(name in done.err for name in names):
         message = f"the error does not name the file: {done}"
         raise Violation(message)
-    if not REMEDY.search(done.err):
+    if damage.kind not in BY_HAND and not REMEDY.search(done.err):
         message = f"the error does not say what to do: {done}"
         raise Violation(message)
 
@@ -331,7 +342,7 @@ def _check_noticed(subject: Subject, damage: Damage, done: Done) -> None:
 def _refused(subject: Subject, damage: Damage, built: Done) -> None:
     """A build may refuse what it cannot know; then its remedy must work."""
     _check_named(damage, built)
-    by_hand = damage.kind in ("denied", "a folder", "a fifo") or built.code == TOO_NEW
+    by_hand = damage.kind in BY_HAND or built.code == TOO_NEW
     if not by_hand and damage.file.startswith((*HASHED, *UNNAMED)):
         message = f"a build does not repair it: {built}"
         raise Violation(message)
@@ -358,9 +369,10 @@ def _check_mended(subject: Subject, damage: Damage, user: int | None) -> None:
             raise Violation(message)
 
 
-def sample(todo: Sequence[Damage], limit: int, seed: int) -> list[Damage]:
-    """Return a sample that has as many kinds of damage and of files as it can."""
+def sample(subject: Subject, todo: Sequence[Damage], limit: int, seed: int) -> list[Damage]:
+    """Return a sample of as many kinds of damage and of files as it can; what is in use first."""
     shuffled = random.Random(seed).sample(todo, len(todo))
+    shuffled.sort(key=lambda each: each.file not in subject.in_use)
     seen: Counter[tuple[str, str, str]] = Counter()
     ranked: list[tuple[int, int, Damage]] = []
     for damage in shuffled:
@@ -377,7 +389,7 @@ def soak(
     """Damage all files in all ways, or a sample of `limit`: of each kind and each file some."""
     subject, tally = Subject(folder, seed, run), Tally()
     todo = [each for each in damages(subject, flips, seed) if only in str(each)]
-    for damage in todo if limit is None else sample(todo, limit, seed):
+    for damage in todo if limit is None else sample(subject, todo, limit, seed):
         attempt(subject, damage, tally)
     return tally
 

@@ -103,6 +103,7 @@ def test_every_file_is_synced_before_it_has_its_name(place: Place, scenario: str
     for at, source, target in renamed:
         written, synced = (touching(calls, names, source) for names in (WRITES, SYNCS))
         assert written, f"{source} was never written to"
+        assert synced, f"{source} was never synced"
         assert written[-1] < synced[-1] < at, f"{source} was renamed before it was synced"
         folder = [each for each in touching(calls, SYNCS, target.parent) if each > at]
         assert folder, f"{target.parent} was not synced after {target.name}"
@@ -115,6 +116,7 @@ def test_the_manifest_is_synced_before_and_its_folder_after(place: Place, scenar
     calls = place.calls(scenario)
     at, source, target = published(calls)
     written, synced = (touching(calls, names, source) for names in (WRITES, SYNCS))
+    assert synced, "the manifest was never synced"
     assert written[-1] < synced[-1] < at
     folder = touching(calls, SYNCS, target.parent)
     assert len(folder) == 1
