@@ -84,8 +84,8 @@ class Subject:
         What it must answer after the next build.
     files : list of str
         All of them, relative to the index.
-    in_use : set of str
-        The segments and graphs of the newest snapshot.
+    in_use, named : set of str
+        The segments and graphs of the newest snapshot, and of any.
     """
 
     def __init__(self, folder: Path, seed: int, run: Runner) -> None:
@@ -99,13 +99,15 @@ class Subject:
         must(self._call("build", "--workers", "1"), 0)
         self.mended = self.ask()[1]
         must(self._call("verify"), 0)
-        newest = (self.template / "snapshots" / f"{max(self.truth):08}.json").read_text()
+        manifests = sorted((self.template / "snapshots").iterdir())
+        newest, named = manifests[-1].read_text(), "".join(map(Path.read_text, manifests))
         self.files = sorted(
             str(path.relative_to(self.template))
             for path in self.template.rglob("*")
             if path.is_file()
         )
         self.in_use = {file for file in self.files if Path(file).stem in newest}
+        self.named = {file for file in self.files if Path(file).stem in named}
 
     def _build(self, place: Path, album: Album) -> None:
         """Build three snapshots of different segments and graphs, and kill one build more."""
@@ -292,10 +294,12 @@ def examine(subject: Subject, damage: Damage, tally: Tally) -> None:
 def is_noticeable(subject: Subject, damage: Damage) -> bool:
     """Tell whether verify has to notice: not the journal, nor JSON that says the same.
 
-    Nor that a manifest has gone: pruning does that.
+    Nor that a manifest has gone, which pruning does, nor what a killed build left.
     """
     folder = damage.file.partition("/")[0]
     if folder in UNNAMED or (folder == "snapshots" and damage.kind == "deleted"):
+        return False
+    if folder in HASHED and damage.file not in subject.named:
         return False
     before, after = subject.template / damage.file, subject.index / damage.file
     if damage.kind == "denied" or not after.is_file():

@@ -38,7 +38,7 @@ def root() -> None:
 @pytest.mark.usefixtures("root")
 def test_a_disk_that_fills_up(tmp_path: Path, run: Runner) -> None:
     tally = Tally()
-    soak_disk.fill_up(tmp_path, run, tally, rounds=7, seed=SEED)
+    soak_disk.fill_up(tmp_path, run, tally, rounds=6, seed=SEED)
     assert not tally.violations, "\n".join(tally.violations)
     assert tally.counts["survived old"] >= 3
 
@@ -71,5 +71,5 @@ def test_a_read_only_file_system(tmp_path: Path, run: Runner) -> None:
 
 def test_an_index_that_is_taken_away(tmp_path: Path, run: Runner) -> None:
     tally = Tally()
-    soak_disk.remove(tmp_path, run, tally, rounds=6, seed=SEED)
+    soak_disk.remove(tmp_path, run, tally, rounds=4, seed=SEED)
     assert not tally.violations, "\n".join(tally.violations)
