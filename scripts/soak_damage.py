@@ -321,8 +321,7 @@ def _check_right(done: Done, at: int, truth: dict[int, Answers]) -> None:
 
 def _check_named(damage: Damage, done: Done) -> None:
     """An error is one line that names the file (of two swapped, either) and a remedy."""
-    names = [Path(damage.file).name, *re.findall(r"[^/ ]+$", damage.kind)]
-    if not any(name in done.err for name in names):
+    if not any(name in done.err for name in _names(damage)):
         message = f"the error does not name the file: {done}"
         raise Violation(message)
     if damage.kind not in BY_HAND and not REMEDY.search(done.err):
@@ -330,17 +329,28 @@ def _check_named(damage: Damage, done: Done) -> None:
         raise Violation(message)
 
 
+def _names(damage: Damage) -> list[str]:
+    """Return the file, what it was swapped with, and what tells that a marker is another's."""
+    names = [Path(damage.file).name, *re.findall(r"swapped with .*/(.*)", damage.kind)]
+    is_other_marker = damage.file == "annidx.json" and "another" in damage.kind
+    return [*names, "it belongs to the index"] if is_other_marker else names
+
+
 def _check_noticed(subject: Subject, damage: Damage, done: Done) -> None:
-    """Verify names the file, with the hash that it should have and the one it has."""
-    said, path = done.out + done.err, subject.index / damage.file
-    if done.code == 0 or path.name not in said:
+    """Verify names the file, and what was expected and found: a hash, or else a size."""
+    path = subject.index / damage.file
+    if done.code == 0 or not any(name in done.out + done.err for name in _names(damage)):
         message = f"verify does not name it: {done}"
         raise Violation(message)
     if damage.file.startswith(HASHED) and path.is_file() and damage.kind != "denied":
-        for digest in (path.stem, hashlib.sha256(path.read_bytes()).hexdigest()):
-            if digest not in said:
-                message = f"verify does not say {digest}: {done}"
-                raise Violation(message)
+        told = [
+            (row["expected"], row["found"]) for row in done.rows if row.get("path") == str(path)
+        ]
+        was, now = (each.stat().st_size for each in (subject.template / damage.file, path))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if told not in ([(path.stem, digest)], [(f"{was} bytes", f"{now} bytes")]):
+            message = f"verify does not say {path.stem} and {digest}: {done}"
+            raise Violation(message)
 
 
 def _refused(subject: Subject, damage: Damage, built: Done) -> None:
@@ -362,9 +372,8 @@ def _refused(subject: Subject, damage: Damage, built: Done) -> None:
 
 def _check_mended(subject: Subject, damage: Damage, user: int | None) -> None:
     """After the build, verify is clean and the answers are those of an index without damage."""
-    if damage.kind == "denied" and user is not None:
-        subject.mend(damage)
-        os.chown(subject.index / damage.file, NOBODY, NOBODY)
+    if user is not None and (subject.index / damage.file).exists():
+        (subject.index / damage.file).chmod(0o600)
     must(subject.call("verify", user=user), 0)
     for at, (verb, *words) in enumerate(QUESTIONS):
         done = must(subject.call(verb, *words, user=user), 0)

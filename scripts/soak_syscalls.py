@@ -1,10 +1,10 @@
 """Make one system call of a build fail after the other, and see what becomes of the index.
 
 By strace: EIO on each fsync, ENOSPC on each write alone and on all from it on, SIGKILL at each
-rename, link and unlink (with --all at every write, fsync and open as well). Of a first build, of a
-later one that makes a new graph, and of one that goes on where a killed one ended. After each fault
-the index must be as it was or as it should have become, and the next build must succeed and leave
-nothing over.
+rename, link and unlink (with --all at every write, fsync and open as well). Of a first build, a
+later one that makes a new graph, one that goes on where a killed one ended, a rollback and a prune.
+After each fault the index must be as it was or as it should have become, and the next build must
+succeed and leave nothing over.
 
     python -m scripts.soak_syscalls [--all] [--limit N] [--seed 1] [--json]
 
@@ -32,7 +32,10 @@ WRITES = ("write", "pwrite64", "writev", "pwritev", "ftruncate")
 NAMES = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat")
 OTHERS = ("openat", "mkdir", "flock")
 CALL = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(\w+)\((.*)$")
-SCENARIOS = ("first", "later", "resumed")
+BUILDS = ("first", "later", "resumed")
+VERBS = {"rollback": ("--json",), "prune": ("--keep", "1", "--keep-hours", "0")}
+"""What else writes into an index; scenarios of these names begin with two snapshots."""
+SCENARIOS = (*BUILDS, *VERBS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,26 @@ class Place:
         self.album = Album(folder / "album", seed)
         self.index = folder / "index"
         old = folder / "later"
-        must(self.build(old), 0)
+        must(self.write("later", old), 0)
         self.album.change()
         shutil.copytree(old, folder / "resumed")
-        killed = self.build(folder / "resumed", "-e", "inject=link:signal=KILL:when=1")
+        killed = self.write("resumed", folder / "resumed", "-e", "inject=link:signal=KILL:when=1")
         assert killed.code == -9, killed
+        for verb in VERBS:
+            shutil.copytree(old, folder / verb)
+            must(self.write("later", folder / verb), 0)
 
-    def build(self, index: Path, *strace: str) -> Done:
-        """Build with new graphs, traced if options of strace are given."""
-        words = ("build", self.album.folder, "--workers", "1", "--rebuild-graphs")
+    def write(self, scenario: str, index: Path, *strace: str) -> Done:
+        """Do what a scenario does, traced if options of strace are given."""
+        words: tuple[str | Path, ...] = (scenario, *VERBS.get(scenario, ()))
+        if scenario in BUILDS:
+            words = ("build", self.album.folder, "--workers", "1", "--rebuild-graphs")
         options = ("-o", str(self.folder / "log"), *strace) if strace else ()
         return self.run(*words, "--index", index, strace=options)
+
+    def states(self, scenario: str) -> tuple[int, int]:
+        """Return the states before and after what a scenario does."""
+        return {"first": (0, 2), "rollback": (2, 1), "prune": (2, 2)}.get(scenario, (1, 2))
 
     def fresh(self, scenario: str) -> None:
         """Put an index in its place as a scenario has it before the build."""
@@ -98,7 +110,7 @@ class Place:
         """Return the calls of a build to which nothing happens."""
         self.fresh(scenario)
         traced = ",".join((*SYNCS, *WRITES, *NAMES, *OTHERS))
-        must(self.build(self.index, "-y", "-s", "0", "-e", f"trace={traced}"), 0)
+        must(self.write(scenario, self.index, "-y", "-s", "0", "-e", f"trace={traced}"), 0)
         return list(parsed((self.folder / "log").read_text()))
 
 
@@ -139,20 +151,20 @@ def _from_here(name: str, number: int) -> str:
 def suffer(place: Place, scenario: str, fault: Fault, tally: Tally) -> None:
     """Make one fault happen and check what must hold after it."""
     place.fresh(scenario)
-    done = must(place.build(place.index, *fault.options), *expected(fault))
+    done = must(place.write(scenario, place.index, *fault.options), *expected(fault))
     if "EIO" in fault.name and "Input/output error" not in done.err:
         message = f"the error is not named: {done}"
         raise Violation(message)
     if done.code == 1 and " on" not in fault.name and done.err.count("\n") != 1:
         message = f"not one line: {done}"
         raise Violation(message)
-    old = 0 if scenario == "first" else 1
+    old, new = place.states(scenario)
     state = index_is_whole(place.run, place.index, place.album, empty=scenario == "first")
-    if state not in (old, place.album.number):
+    if state not in (old, new):
         message = f"state {state} is neither the old nor the new one"
         raise Violation(message)
-    if done.code == 0 and state != place.album.number:
-        message = f"the build succeeded and published nothing: {done}"
+    if done.code == 0 and state != new:
+        message = f"it succeeded and published nothing: {done}"
         raise Violation(message)
     tally.counts["survived old" if state == old else "survived new"] += 1
 
@@ -182,7 +194,7 @@ def soak(
         try:
             suffer(place, scenario, fault, tally)
         except Violation as error:
-            tally.violations.append(f"{scenario} build, {fault.name}: {error}")
+            tally.violations.append(f"{scenario}, {fault.name}: {error}")
     return tally
 
 

@@ -93,7 +93,7 @@ def touching(calls: Sequence[Call], names: Sequence[str], path: str | Path) -> l
     ]
 
 
-@pytest.mark.parametrize("scenario", soak_syscalls.SCENARIOS)
+@pytest.mark.parametrize("scenario", soak_syscalls.BUILDS)
 def test_every_file_is_synced_before_it_has_its_name(place: Place, scenario: str) -> None:
     """File, rename, folder; and both before the manifest."""
     calls = place.calls(scenario)
@@ -111,7 +111,7 @@ def test_every_file_is_synced_before_it_has_its_name(place: Place, scenario: str
         assert touching(calls, WRITES, target) == [], f"{target} was written to"
 
 
-@pytest.mark.parametrize("scenario", soak_syscalls.SCENARIOS)
+@pytest.mark.parametrize("scenario", soak_syscalls.BUILDS)
 def test_the_manifest_is_synced_before_and_its_folder_after(place: Place, scenario: str) -> None:
     calls = place.calls(scenario)
     at, source, target = published(calls)
