@@ -67,5 +67,7 @@ def test_the_command_itself(subject: Subject, all_damages: list[Damage], pattern
         assert Path(damage.file).name in done.err
     else:
         assert rows(done) == subject.truth[done.summary["snapshot"]][0]
-    must(cli("build", "--rebuild", subject.album.folder, *words), 0)
+    must(cli("build", *words), 0)
     must(cli("verify", *words), 0)
+    mended = must(cli("query", subject.album.probe, "-k", "1000", *words), 0)
+    assert rows(mended) == subject.mended[0]

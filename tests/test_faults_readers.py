@@ -92,6 +92,9 @@ def test_a_rollback_under_a_reader(tmp_path: Path, run: Runner) -> None:
     assert neighbours(opened, album) == first
     assert whole_state(run, index, album) == album.number - 1
     assert index_is_whole(run, index, album) == album.number - 1  # the build goes on from there
+    soak_readers.publish(run, index, album)
+    must(run("rollback", "--index", index), 0)
+    assert whole_state(run, index, album) == album.number - 1  # one back, whatever was before
 
 
 def neighbours(index: annidx.Index, album: Album) -> frozenset[str]:
