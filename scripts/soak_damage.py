@@ -5,8 +5,10 @@ their sidecars, journal, lock) is cut, lengthened, flipped bit by bit, zeroed, s
 one, deleted, replaced by that of another index, by a folder, by a fifo, and made unreadable. Then
 each verb must give the right answer of a published snapshot or an error that names the file and
 says what to do; verify must name it; a build must repair it or say why it does not and what would.
+Storms damage several files at once.
 
-    python -m scripts.soak_damage [--flips 100] [--limit N] [--only WORDS] [--seed 1] [--json]
+    python -m scripts.soak_damage [--flips 100] [--storms 200] [--limit N] [--only WORDS]
+        [--seed 1] [--json]
 
 Exit codes: 0 no violation, 1 a violation.
 """
@@ -16,22 +18,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import random
 import re
 import shutil
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.damaging import NOBODY, Damage, damages, files_of, sample, storms
 from tests.faults import Album, Tally, Violation, must
 from tests.forking import Done, Runner
 
-NOBODY = 65534
 TIMEOUT_S = 20.0
 ERRORS = (1, 10, 12, 13)
 TOO_NEW = 13
@@ -44,29 +42,6 @@ UNNAMED = ("staging", "locks", "tmp")
 QUESTIONS = (("query", "-k", "1000"), ("pairs",))
 
 Answers = list[list[dict[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """One way to damage one file.
-
-    Attributes
-    ----------
-    kind, file : str
-        What is done, and to what, relative to the index.
-    apply : callable
-        Does it, given the index.
-    warm : bool
-        Ask once before: what was checked then must be checked again.
-    """
-
-    kind: str
-    file: str
-    apply: Callable[[Path], None]
-    warm: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.file} {self.kind}" + (" after a query" if self.warm else "")
 
 
 class Subject:
@@ -101,11 +76,7 @@ class Subject:
         must(self._call("verify"), 0)
         manifests = sorted((self.template / "snapshots").iterdir())
         newest, named = manifests[-1].read_text(), "".join(map(Path.read_text, manifests))
-        self.files = sorted(
-            str(path.relative_to(self.template))
-            for path in self.template.rglob("*")
-            if path.is_file()
-        )
+        self.files = files_of(self.template)
         self.in_use = {file for file in self.files if Path(file).stem in newest}
         self.named = {file for file in self.files if Path(file).stem in named}
 
@@ -151,107 +122,14 @@ class Subject:
             self.ask()
         damage.apply(self.index)
 
-    def mend(self, damage: Damage) -> None:
-        """Put the file back as it was."""
-        path = self.index / damage.file
+    def mend(self, file: str) -> None:
+        """Put a file back as it was."""
+        path = self.index / file
         if path.is_dir():
             path.rmdir()
         else:
             path.unlink(missing_ok=True)
-        shutil.copy2(self.template / damage.file, path)
-
-
-# What is done to files
-
-
-def damages(subject: Subject, flips: int, seed: int) -> Iterator[Damage]:
-    """Yield all ways to damage a subject, so many flipped bits a file."""
-    rng = random.Random(seed)
-    for file in subject.files:
-        size = (subject.template / file).stat().st_size
-        for length in sorted({0, 1, size // 2, size - 8, size - 1} & set(range(size))):
-            yield Damage(f"cut to {length} of {size} bytes", file, _rewrite(file, _cut(length)))
-        yield Damage("made longer", file, _rewrite(file, lambda data: data + b"\x00more"))
-        if size:
-            yield Damage("zeroed", file, _rewrite(file, lambda data: bytes(len(data))))
-        for bit in rng.sample(range(8 * size), min(flips, 8 * size)):
-            yield Damage(f"bit {bit} flipped", file, _rewrite(file, _flip(bit)), rng.random() < 0.5)
-        yield Damage("deleted", file, lambda index, file=file: (index / file).unlink())  # type: ignore[misc]
-        for source in _alike(subject.template, file):
-            if source != file:
-                yield Damage(f"swapped with {source}", file, _swap(file, source))
-        for source in _alike(subject.other, file)[:1]:
-            yield Damage("of another index", file, _copy(subject.other / source, file))
-        for kind, make in (("a folder", Path.mkdir), ("a fifo", os.mkfifo)):
-            yield Damage(kind, file, _replace(file, make))
-        if os.geteuid() == 0:
-            yield Damage("denied", file, _deny(file))
-
-
-def _alike(index: Path, file: str) -> list[str]:
-    """Return the files of an index that play the same role as `file`, by size."""
-    folder, suffix = Path(file).parent, Path(file).suffix
-    found = [path for path in (index / folder).iterdir() if path.suffix == suffix]
-    if str(folder) in (".", "staging", "locks"):
-        found = [path for path in found if path.name == Path(file).name]
-    found.sort(key=lambda path: (path.stat().st_size, path.name), reverse=True)
-    return [str(path.relative_to(index)) for path in found]
-
-
-def _rewrite(file: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    def apply(index: Path) -> None:
-        (index / file).write_bytes(change((index / file).read_bytes()))
-
-    return apply
-
-
-def _cut(length: int) -> Callable[[bytes], bytes]:
-    return lambda data: data[:length]
-
-
-def _flip(bit: int) -> Callable[[bytes], bytes]:
-    def change(data: bytes) -> bytes:
-        changed = bytearray(data)
-        changed[bit // 8] ^= 1 << bit % 8
-        return bytes(changed)
-
-    return change
-
-
-def _swap(one: str, two: str) -> Callable[[Path], None]:
-    def apply(index: Path) -> None:
-        data = (index / one).read_bytes()
-        (index / one).write_bytes((index / two).read_bytes())
-        (index / two).write_bytes(data)
-
-    return apply
-
-
-def _copy(source: Path, file: str) -> Callable[[Path], None]:
-    def apply(index: Path) -> None:
-        (index / file).write_bytes(source.read_bytes())
-
-    return apply
-
-
-def _replace(file: str, make: Callable[[Path], None]) -> Callable[[Path], None]:
-    def apply(index: Path) -> None:
-        (index / file).unlink()
-        make(index / file)
-
-    return apply
-
-
-def _deny(file: str) -> Callable[[Path], None]:
-    def apply(index: Path) -> None:
-        for path in (index, *index.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
-        (index / file).chmod(0)
-
-    return apply
-
-
-# What must hold
+        shutil.copy2(self.template / file, path)
 
 
 def rows(done: Done) -> list[dict[str, Any]]:
@@ -296,6 +174,8 @@ def is_noticeable(subject: Subject, damage: Damage) -> bool:
 
     Nor that a manifest has gone, which pruning does, nor what a killed build left.
     """
+    if ", " in damage.file:  # whatever a storm hit: some of it may be none of these
+        return False
     folder = damage.file.partition("/")[0]
     if folder in UNNAMED or (folder == "snapshots" and damage.kind == "deleted"):
         return False
@@ -331,7 +211,8 @@ def _check_named(damage: Damage, done: Done) -> None:
 
 def _names(damage: Damage) -> list[str]:
     """Return the file, what it was swapped with, and what tells that a marker is another's."""
-    names = [Path(damage.file).name, *re.findall(r"swapped with .*/(.*)", damage.kind)]
+    damaged = [Path(file).name for file in damage.file.split(", ")]
+    names = [*damaged, *re.findall(r"swapped with .*/(.*)", damage.kind)]
     is_other_marker = damage.file == "annidx.json" and "another" in damage.kind
     return [*names, "it belongs to the index"] if is_other_marker else names
 
@@ -357,11 +238,13 @@ def _refused(subject: Subject, damage: Damage, built: Done) -> None:
     """A build may refuse what it cannot know; then its remedy must work."""
     _check_named(damage, built)
     by_hand = damage.kind in BY_HAND or built.code == TOO_NEW
-    if not by_hand and damage.file.startswith((*HASHED, *UNNAMED)):
+    single = ", " not in damage.file
+    if single and not by_hand and damage.file.startswith((*HASHED, *UNNAMED)):
         message = f"a build does not repair it: {built}"
         raise Violation(message)
     if by_hand:
-        subject.mend(damage)
+        for file in damage.file.split(", "):
+            subject.mend(file)
         again = subject.call("build", "--workers", "1")
     else:
         again = subject.call("build", subject.album.folder, "--rebuild", "--workers", "1")
@@ -382,27 +265,23 @@ def _check_mended(subject: Subject, damage: Damage, user: int | None) -> None:
             raise Violation(message)
 
 
-def sample(subject: Subject, todo: Sequence[Damage], limit: int, seed: int) -> list[Damage]:
-    """Return a sample of as many kinds of damage and of files as it can; what is in use first."""
-    shuffled = random.Random(seed).sample(todo, len(todo))
-    shuffled.sort(key=lambda each: each.file not in subject.in_use)
-    seen: Counter[tuple[str, str, str]] = Counter()
-    ranked: list[tuple[int, int, Damage]] = []
-    for damage in shuffled:
-        path = Path(damage.file)
-        group = (str(path.parent), path.suffix, damage.kind.split()[0])
-        ranked.append((seen[group], len(ranked), damage))
-        seen[group] += 1
-    return [damage for _, _, damage in sorted(ranked, key=lambda each: each[:2])[:limit]]
-
-
 def soak(
-    folder: Path, run: Runner, *, flips: int, seed: int, limit: int | None = None, only: str = ""
+    folder: Path,
+    run: Runner,
+    *,
+    flips: int,
+    seed: int,
+    limit: int | None = None,
+    only: str = "",
+    storm_count: int = 0,
 ) -> Tally:
     """Damage all files in all ways, or a sample of `limit`: of each kind and each file some."""
     subject, tally = Subject(folder, seed, run), Tally()
-    todo = [each for each in damages(subject, flips, seed) if only in str(each)]
-    for damage in todo if limit is None else sample(subject, todo, limit, seed):
+    every = damages(subject.template, subject.other, flips, seed)
+    todo = [each for each in every if only in str(each)]
+    if limit is not None:
+        todo = sample(todo, limit, seed, subject.in_use)
+    for damage in (*todo, *storms(subject.template, storm_count, seed)):
         attempt(subject, damage, tally)
     return tally
 
@@ -411,6 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the soak."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--flips", type=int, default=100, help="bits to flip, a file")
+    parser.add_argument("--storms", type=int, default=200, help="damages to several files at once")
     parser.add_argument("--limit", type=int, help="try a sample of so many damages")
     parser.add_argument("--only", default="", help="those whose name contains this")
     parser.add_argument("--seed", type=int, default=1)
@@ -419,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder, Runner() as run:
         Path(folder).chmod(0o755)  # "denied" is tried as another user
         options = {"flips": args.flips, "seed": args.seed, "limit": args.limit}
-        tally = soak(Path(folder), run, **options, only=args.only)
+        tally = soak(Path(folder), run, **options, only=args.only, storm_count=args.storms)
     return tally.report(args.json)
 
 

@@ -2,8 +2,8 @@
 
 Each reader is a process that opens the index, asks for the neighbours of a picture and for all
 pairs, and writes down what it was told and by which snapshot. The writer changes the archive,
-builds, and writes down what belongs to which snapshot; now and then it rolls back, and it prunes
-whenever there is such a verb. In the end every answer must be that of its snapshot.
+builds, and writes down what belongs to which snapshot; now and then it rolls back, or it removes
+all snapshots but the current one. In the end every answer must be that of its snapshot.
 
     python -m scripts.soak_readers [--publishes 50] [--readers 8] [--seed 1] [--json]
 
@@ -142,7 +142,7 @@ def soak(
                 truth[back] = truth[number - 1]
                 tally.counts["rolled back"] += 1
             if "prune" in verbs and rng.random() < 0.5:
-                must(run("prune", "--index", index), 0)
+                must(run("prune", "--keep", "1", "--keep-hours", "0", "--index", index), 0)
                 tally.counts["pruned"] += 1
     for output in outputs:
         check(output.read_text().splitlines(), truth, tally)

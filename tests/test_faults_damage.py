@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from scripts import soak_damage
-from scripts.soak_damage import Damage, Subject, damages, rows
+from scripts.soak_damage import Subject, rows
+from tests.damaging import Damage, damages, sample, storms
 from tests.faults import Tally, must, tool
 from tests.forking import Runner, cli
 
 SEED = 5
 FLIPS = 2
-SAMPLE = 40
+SAMPLE = 36
+STORMS = 6
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def subject(run: Runner) -> Iterator[Subject]:
 
 @pytest.fixture(scope="module")
 def all_damages(subject: Subject) -> list[Damage]:
-    return list(damages(subject, FLIPS, SEED))
+    return list(damages(subject.template, subject.other, FLIPS, SEED))
 
 
 def test_what_is_damaged(subject: Subject, all_damages: list[Damage]) -> None:
@@ -48,10 +50,11 @@ def test_what_is_damaged(subject: Subject, all_damages: list[Damage]) -> None:
 
 def test_a_sample_of_damages(subject: Subject, all_damages: list[Damage]) -> None:
     tally = Tally()
-    for damage in soak_damage.sample(subject, all_damages, SAMPLE, SEED):
+    chosen = sample(all_damages, SAMPLE, SEED, subject.in_use)
+    for damage in (*chosen, *storms(subject.template, STORMS, SEED)):
         soak_damage.attempt(subject, damage, tally)
     assert not tally.violations, "\n".join(tally.violations)
-    assert tally.counts["tried"] == SAMPLE
+    assert tally.counts["tried"] == SAMPLE + STORMS
 
 
 @pytest.mark.parametrize("pattern", ["annidx.json", "snapshots/*", "segments/*", "graphs/*.hnsw"])
