@@ -1,9 +1,9 @@
 """Kill builds at random moments, over and over, and see what becomes of the index.
 
 An archive changes from round to round; each build of it is killed (the process alone, or with all
-its workers) after a random share of the time that a build takes, very early and very late ones
-included. After each: the index is whole, answers from one snapshot, which is no older than before,
-and no process is left. In the end a build must bring all up to date.
+its workers; one in five by SIGTERM) after a random share of the time that a build takes, very early
+and very late ones included. After each: the index is whole, answers from one snapshot, which is no
+older than before, and no process is left. In the end a build must bring all up to date.
 
     python -m scripts.soak_kills [--rounds 200] [--seed 1] [--json]
 
@@ -31,16 +31,27 @@ from tests.forking import Runner, cli
 
 ANEW = 25
 """After so many rounds it begins without an index."""
+TERM_SHARE = 0.2
+"""Of the builds that are asked to end, as systemd does when the machine is shut down."""
 WHOLE = 10
 """After so many rounds the next build is let run, and must leave nothing over."""
 
 
 @dataclass(slots=True)
 class Kill:
-    """Kills a build when so many seconds have gone by."""
+    """Kills a build when so many seconds have gone by.
+
+    Attributes
+    ----------
+    after_s : float
+    group : bool
+        Its workers as well.
+    number : signal.Signals
+    """
 
     after_s: float
     group: bool
+    number: signal.Signals = signal.SIGKILL
 
     def __call__(self, process: subprocess.Popen[bytes]) -> None:
         """Wait, and kill what is still there."""
@@ -49,12 +60,13 @@ class Kill:
             return
         with contextlib.suppress(ProcessLookupError):
             if self.group:
-                os.killpg(process.pid, signal.SIGKILL)
+                os.killpg(process.pid, self.number)
             else:
-                os.kill(process.pid, signal.SIGKILL)
+                os.kill(process.pid, self.number)
 
     def __str__(self) -> str:
-        return f"{'all' if self.group else 'parent'} killed after {self.after_s:.3f} s"
+        whom = "all" if self.group else "parent"
+        return f"{self.number.name} for {whom} after {self.after_s:.3f} s"
 
 
 def moment(rng: random.Random, whole_s: float) -> float:
@@ -78,9 +90,9 @@ def kill_once(run: Runner, index: Path, album: Album, kill: Kill) -> tuple[int, 
     """Kill a build; return its exit code and the state that there is after it."""
     words = ("build", album.folder, "--workers", "2", "--index", index)
     done = cli(*words, "--rebuild-graphs", meanwhile=kill)
-    if done.code == -signal.SIGKILL:
+    if done.code == -kill.number:
         done = replace(done, err="")  # a worker that was just being started may be surprised
-    must(done, 0, -signal.SIGKILL)
+    must(done, 0, -kill.number)
     return done.code, whole_state(run, index, album, empty=True)
 
 
@@ -92,7 +104,8 @@ def soak(folder: Path, run: Runner, *, rounds: int, seed: int) -> Tally:
     last = 0
     for number in range(rounds):
         album.change()
-        kill = Kill(moment(rng, whole_s), rng.random() < 0.5)
+        number_of = signal.SIGTERM if rng.random() < TERM_SHARE else signal.SIGKILL
+        kill = Kill(moment(rng, whole_s), rng.random() < 0.5, number_of)
         tally.counts["tried"] += 1
         began = time.monotonic()
         try:

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults import Album, Tally, Violation, index_is_whole, must, tool
+from tests.faults import Album, Tally, Violation, index_is_whole, must, strace
 from tests.forking import Done, Runner
 
 SYNCS = ("fsync", "fdatasync", "msync", "syncfs", "sync_file_range")
@@ -180,7 +180,7 @@ def soak(
     folder: Path, run: Runner, *, seed: int, limit: int | None, everything: bool = False
 ) -> Tally:
     """Make all faults happen, or a sample of `limit` of them."""
-    tool("strace")
+    strace()
     tally, place = Tally(), Place(folder, seed, run)
     todo = []
     for scenario in SCENARIOS:

@@ -11,7 +11,7 @@ import pytest
 from scripts import soak_damage
 from scripts.soak_damage import Subject, rows
 from tests.damaging import Damage, damages, sample, storms
-from tests.faults import Tally, must, tool
+from tests.faults import Tally, must, strace
 from tests.forking import Runner, cli
 
 SEED = 5
@@ -28,7 +28,7 @@ def run() -> Iterator[Runner]:
 
 @pytest.fixture(scope="module")
 def subject(run: Runner) -> Iterator[Subject]:
-    tool("strace")
+    strace()
     with tempfile.TemporaryDirectory() as folder:  # another user may not look into tmp_path
         Path(folder).chmod(0o755)
         yield Subject(Path(folder), SEED, run)
@@ -55,6 +55,23 @@ def test_a_sample_of_damages(subject: Subject, all_damages: list[Damage]) -> Non
         soak_damage.attempt(subject, damage, tally)
     assert not tally.violations, "\n".join(tally.violations)
     assert tally.counts["tried"] == SAMPLE + STORMS
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("annidx.json", "snapshots/*", "segments/*", "graphs/*.hnsw", "graphs/*.json"),
+        *("staging/*", "locks/*.lock", "locks/*.json"),
+    ],
+)
+def test_a_fifo_in_the_place_of_a_file(
+    subject: Subject, all_damages: list[Damage], pattern: str
+) -> None:
+    """Whoever opens it waits for ever, unless he asks before."""
+    here = [each for each in all_damages if Path(each.file).match(pattern)]
+    fifos = [each for each in here if each.kind == "a fifo"]
+    fifos.sort(key=lambda each: each.file in subject.in_use)
+    soak_damage.examine(subject, fifos[-1], Tally())
 
 
 @pytest.mark.parametrize("pattern", ["annidx.json", "snapshots/*", "segments/*", "graphs/*.hnsw"])

@@ -10,7 +10,7 @@ import pytest
 
 from scripts import soak_syscalls
 from scripts.soak_syscalls import NAMES, SYNCS, WRITES, Call, Place
-from tests.faults import Album, index_is_whole, must, tool
+from tests.faults import Album, index_is_whole, must, strace
 from tests.forking import Runner, cli
 
 SEED = 7
@@ -24,7 +24,7 @@ def run() -> Iterator[Runner]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, run: Runner) -> Place:
-    tool("strace")
+    strace()
     return Place(tmp_path_factory.mktemp("place"), SEED, run)
 
 
@@ -56,7 +56,7 @@ def test_the_command_itself_with_workers(tmp_path: Path, run: Runner, inject: st
     album, index = Album(tmp_path / "album", SEED), tmp_path / "index"
     must(run("build", album.folder, "--index", index), 0)
     album.change()
-    prefix = (tool("strace"), "-f", "-qq", "-o", str(tmp_path / "log"), "-e", f"inject={inject}")
+    prefix = (strace(), "-f", "-qq", "-o", str(tmp_path / "log"), "-e", f"inject={inject}")
     done = cli("build", "--workers", "1", "--rebuild-graphs", "--index", index, prefix=prefix)
     must(done, -9 if "KILL" in inject else 1)
     assert index_is_whole(run, index, album) == 1
