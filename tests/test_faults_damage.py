@@ -16,8 +16,8 @@ from tests.forking import Runner, cli
 
 SEED = 5
 FLIPS = 2
-SAMPLE = 36
-STORMS = 6
+SAMPLE = 28
+STORMS = 5
 
 
 @pytest.fixture(scope="module")
