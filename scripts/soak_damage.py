@@ -67,6 +67,7 @@ class Subject:
         self.folder, self.run, self.index = folder, run, folder / "index"
         self.template, self.other = folder / "template", folder / "other"
         self.truth: dict[int, Answers] = {}
+        self._remember = False
         for place, number in ((self.other, seed + 1), (self.template, seed)):
             self.album = Album(folder / f"for {place.stem}" / "album", number)
             self._build(place, self.album)
@@ -96,7 +97,8 @@ class Subject:
         self.index = self.folder / "index"
 
     def _call(self, *words: str | Path, user: int | None = None) -> Done:
-        return self.run(*words, "--index", self.index, timeout_s=TIMEOUT_S, user=user)
+        words = (*words, "--index", self.index)
+        return self.run(*words, timeout_s=TIMEOUT_S, user=user, remember=self._remember)
 
     def ask(self) -> tuple[int, Answers]:
         """Return the number of the snapshot that answers, and its answers."""
@@ -118,6 +120,7 @@ class Subject:
         for stale in (self.index, self.folder / "damaged"):
             shutil.rmtree(stale, ignore_errors=True)
         shutil.copytree(self.template, self.index)
+        self._remember = damage.warm
         if damage.warm:
             self.ask()
         damage.apply(self.index)
@@ -184,12 +187,16 @@ def is_noticeable(subject: Subject, damage: Damage) -> bool:
     before, after = subject.template / damage.file, subject.index / damage.file
     if damage.kind == "denied" or not after.is_file():
         return True
+    return folder in HASHED or _meaning(before) != _meaning(after)
+
+
+def _meaning(path: Path) -> Any:
+    """Return what a JSON file says; of the marker what matters, its bytes if it says nothing."""
     try:
-        return folder in HASHED or bool(
-            json.loads(before.read_bytes()) != json.loads(after.read_bytes())
-        )
-    except ValueError:
-        return True
+        fields = json.loads(path.read_bytes())
+        return fields if path.name != "annidx.json" else (fields["format"], fields["index_id"])
+    except (ValueError, KeyError, TypeError):
+        return path.read_bytes()
 
 
 def _check_right(done: Done, at: int, truth: dict[int, Answers]) -> None:

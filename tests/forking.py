@@ -170,6 +170,7 @@ class Runner:
         timeout_s: float = TIMEOUT_S,
         user: int | None = None,
         inline: bool = True,
+        remember: bool = False,
         strace: Sequence[str] = (),
     ) -> Done:
         """Run annidx.
@@ -183,12 +184,14 @@ class Runner:
             Become this user first; needs root.
         inline : bool
             A build extracts in its own process instead of in workers: quicker.
+        remember : bool
+            Also of small files it is remembered in the cache that they were whole.
         strace : sequence of str
             The main thread runs under strace with these options from the start of the verb.
         """
         self.calls += 1
         asked = {"words": list(map(str, words)), "timeout_s": timeout_s, "user": user}
-        asked |= {"inline": inline, "strace": list(strace)}
+        asked |= {"inline": inline, "remember": remember, "strace": list(strace)}
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -225,7 +228,7 @@ def _import_all() -> None:
 
 
 def _fork(
-    words: list[str], timeout_s: float, user: int | None, inline: bool, strace: list[str]
+    words: list[str], timeout_s: float, user: int | None, strace: list[str], **ways: bool
 ) -> Done:
     began = time.monotonic()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -233,7 +236,7 @@ def _fork(
         pid = os.fork()
         if pid == 0:
             os.close(opens)
-            _child(words, (gate, out.fileno(), err.fileno()), user, inline)
+            _child(words, (gate, out.fileno(), err.fileno()), user, **ways)
         os.close(gate)
         tracer = _attach(pid, strace) if strace else None
         os.close(opens)
@@ -260,7 +263,7 @@ def _attach(pid: int, options: list[str]) -> subprocess.Popen[bytes]:
     return tracer
 
 
-def _child(words: list[str], streams: tuple[int, int, int], user: int | None, inline: bool) -> None:
+def _child(words: list[str], streams: tuple[int, int, int], user: int | None, **ways: bool) -> None:
     """Be annidx; never returns."""
     code = 1
     gate, out, err = streams
@@ -277,7 +280,7 @@ def _child(words: list[str], streams: tuple[int, int, int], user: int | None, in
             os.setgroups([])
             os.setgid(user)
             os.setuid(user)
-        code = _main(words, inline)
+        code = _main(words, **ways)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -291,9 +294,12 @@ def _child(words: list[str], streams: tuple[int, int, int], user: int | None, in
         os._exit(code)
 
 
-def _main(words: list[str], inline: bool) -> int:
+def _main(words: list[str], *, inline: bool, remember: bool) -> int:
     from annidx import building, cli  # noqa: PLC0415 - the parent need not import it
+    from annidx.store import sealed  # noqa: PLC0415
 
+    if remember:
+        vars(sealed).update(REMEMBERED_BYTES=0)
     if inline:
         vars(building).update(map_items=here, warm_up=lambda _: None)
     if words[0] == "listing":
