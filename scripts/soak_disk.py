@@ -80,10 +80,10 @@ def fill_up(folder: Path, run: Runner, tally: Tally, *, rounds: int, seed: int) 
     with small_disk(folder / "disk") as disk:
         index = disk / "index"
         for number in range(rounds):
-            leave = rng.choice((0, rng.randrange(40_000), rng.randrange(1_000_000)))
+            leave = rng.choice((0, rng.randrange(40_000), rng.randrange(200_000)))
             tally.counts["tried"] += 1
             try:
-                if number % 5 == 0:  # 400 kB a build remain until snapshots are pruned
+                if number % 5 == 0:  # what a build wrote remains until snapshots are pruned
                     shutil.rmtree(index, ignore_errors=True)
                     must(run("build", album.folder, "--index", index), 0)
                 album.change()

@@ -229,7 +229,9 @@ def writer_lock(index: Path, wait_s: float = 0.0) -> Iterator[None]:
         raise IndexLocked(_locked_message(index, holder)) from None
     try:
         # Only for the message of whoever comes second: neither atomic nor synced on purpose.
-        holder.write_text(json.dumps({"pid": os.getpid(), "since": time.time()}))
+        discard(holder)  # whatever it is: to write into a FIFO would block for ever
+        with create_file(holder) as handle:
+            handle.write(json.dumps({"pid": os.getpid(), "since": time.time()}).encode())
         yield
     finally:
         holder.unlink(missing_ok=True)
