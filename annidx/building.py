@@ -156,7 +156,10 @@ class _Build:
         self.writer = SegmentWriter(index, self.base.next_image_id, clock(), self.journal)
         online = [(root.root_id, root.path) for root in self.roots if root.status == "online"]
         self.walk = Walk(online, [os.fsencode(glob) for glob in self.exclude])
-        self.survey = Survey(self.walk, self.by_id, self.known, self._anew, index / "tmp")
+        quick = not (options.rebuild or self.outdated)
+        self.survey = Survey(
+            self.walk, self.by_id, self.known, self._anew, index / "tmp", quick=quick
+        )
         self.ledger = Ledger(self.known, self.writer, self.by_id, self.names)
 
     def _adopt(self, paths: Mapping[int, bytes]) -> None:

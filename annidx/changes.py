@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.images.scan import is_inside
-from annidx.model import File
+from annidx.model import READABLE, File
 from annidx.sanity import Loss
 from annidx.store.manifest import Kind, SegmentEntry
 from annidx.store.rowset import Rows, Rowset, without
@@ -27,6 +27,8 @@ CANDIDATES = 8
 Decision = Literal["keep", "carry", "hash", "extract"]
 
 _CHUNK = 65_536
+_NO_PICTURES = frozenset({"not-a-picture", "video"})
+_SAME = ("root_id", "size", "mtime_ns", "device", "inode")
 _NUMBERS = (
     *("root_id", "size", "mtime_ns", "device", "inode"),
     *("read_ns", "image_id", "first_seen_ns"),
@@ -110,12 +112,20 @@ class _Rows:
         self._statuses, self._names = self.rowset.labels("status")
         self._has_companions = self.rowset.filled("companions")
         # Python's own hash: 64 bits, salted; what it finds is compared with the path.
-        hashes = [
-            hash(path) for chunk in self.chunks() for path in opened.paths(chunk, self.rowset)
-        ]
+        hashes: list[int] = []
+        same: list[int] = []
+        for chunk in self.chunks():
+            paths = opened.paths(chunk, self.rowset)
+            hashes += map(hash, paths)
+            facts = (self._numbers[name][chunk].tolist() for name in _SAME)
+            same += map(hash, zip(paths, *facts, strict=True))
         keys = np.array(hashes, np.int64)
         order = np.argsort(keys, kind="stable")
         self._set_keys(keys[order], self.live[order])
+        plain = self._is_plain()[self.live]
+        keys = np.array(same, np.int64)[plain]
+        order = np.argsort(keys, kind="stable")
+        self._set_same(keys[order], self.live[plain][order])
         by_size = np.argsort(self._numbers["size"][self.live], kind="stable")
         self._size_rows = self.live[by_size]
         self._sizes = self._numbers["size"][self._size_rows]
@@ -129,6 +139,28 @@ class _Rows:
         """Yield the live rows in pieces."""
         for start in range(0, len(self.live), _CHUNK):
             yield self.live[start : start + _CHUNK]
+
+    def _is_plain(self) -> npt.NDArray[np.bool_]:
+        """Tell of which rows it is enough to know that their files are as they were, (rows,)."""
+        quiet = [at for at, name in enumerate(self._names) if name in READABLE | _NO_PICTURES]
+        numbers = self._numbers
+        old = numbers["mtime_ns"] <= numbers["read_ns"] - YOUNG_NS
+        return np.asarray(
+            old
+            & (numbers["inode"] != 0)
+            & ~self._has_companions
+            & np.isin(self._statuses, np.array(quiet, np.int32))
+        )
+
+    def _set_same(self, keys: npt.NDArray[np.int64], rows: Rows) -> None:
+        self._same, self._same_rows = array("q", keys.tobytes()), rows
+
+    def unchanged(self, key: int) -> int:
+        """Return the plain row whose path and facts have that hash, -1 when there is none."""
+        at = bisect_left(self._same, key)
+        if at < len(self._same) and self._same[at] == key:
+            return int(self._same_rows[at])
+        return -1
 
     def _set_keys(self, keys: npt.NDArray[np.int64], rows: Rows) -> None:
         self._keys, self._key_rows = keys, rows
@@ -182,6 +214,8 @@ class _Rows:
         self.rewritten[rows] = self.forgotten[rows] = True
         left = ~self.rewritten[self._key_rows]
         self._set_keys(self._keys[left], self._key_rows[left])
+        left = ~self.rewritten[self._same_rows]
+        self._set_same(np.array(self._same, np.int64)[left], self._same_rows[left])
         left = ~self.rewritten[self._size_rows]
         self._sizes, self._size_rows = self._sizes[left], self._size_rows[left]
         self.live = self.live[~self.rewritten[self.live]]
@@ -237,6 +271,22 @@ class KnownFiles:
                 if self.path(known) == path:
                     return known
         return None
+
+    def keep_unchanged(self, file: File, path: bytes) -> bool:
+        """Keep the row of a file that is just as it was; False when that takes a closer look.
+
+        Nearly all files of nearly all builds, so without making a :class:`Known` of the row: a
+        hash of 64 bits over the path and all facts decides, which is wrong once in 2^64 / rows.
+        """
+        if file.companions or not file.inode:
+            return False
+        key = hash((path, *(getattr(file, name) for name in _SAME)))
+        for rows in self._rows.values():
+            row = rows.unchanged(key)
+            if row >= 0:
+                rows.kept[row] = True
+                return True
+        return False
 
     def reason(self, known: Known) -> str:
         """Return why a file could not be read, as it was said then."""

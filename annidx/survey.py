@@ -49,6 +49,8 @@ class Survey:
         Tells of a row (or None) whether its file is to be extracted whatever is known.
     folder : Path
         For the list of what is to be done.
+    quick : bool
+        True when files that are as they were are never to be extracted again.
 
     Attributes
     ----------
@@ -65,7 +67,10 @@ class Survey:
         known: KnownFiles,
         anew: Callable[[Known | None], bool],
         folder: Path,
+        *,
+        quick: bool = False,
     ) -> None:
+        self._quick = quick
         self.walk, self._roots, self._known, self._anew = walk, roots, known, anew
         self._folders = {key: root.path.rstrip(b"/") + b"/" for key, root in roots.items()}
         self.found = self.found_bytes = 0
@@ -111,6 +116,8 @@ class Survey:
     def _item(self, file: File) -> Item | None:
         root = self._roots[file.root_id]
         path = self._folders[file.root_id] + file.path
+        if self._quick and not root.moved and self._known.keep_unchanged(file, path):
+            return None
         known = self._known.at(path)
         anew = self._anew(known)
         decision = decide(file, known, moved=root.moved, anew=anew)

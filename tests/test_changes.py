@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from annidx.changes import CANDIDATES, YOUNG_NS, Decision, Known, KnownFiles, decide
-from annidx.model import File
+from annidx.model import File, Record
 from annidx.store import identity, snapshot
-from annidx.store.manifest import Manifest, Root
+from annidx.store.manifest import Kind, Manifest, Root
 from annidx.store.snapshot import Snapshot
-from tests.making import failure, record
+from tests.making import LONG_AGO_NS, failure, record
 
 MTIME_NS = 1_600_000_000_000_000_000
 FILE = File(1, b"a.jpg", 100, MTIME_NS, 64, 5000)
@@ -116,6 +117,54 @@ def test_known_by_path(files: KnownFiles) -> None:
     assert at(files, b"/one/broken.jpg").kind == "other"
     assert files.at(b"/one/folder/2.jpg") is None  # removed
     assert files.at(b"/one/folder/4.jpg") is None
+
+
+def test_what_is_as_it_was_is_kept_at_once(files: KnownFiles) -> None:
+    known = at(files, b"/one/folder/1.jpg")
+    assert files.keep_unchanged(known.file, b"/one/folder/1.jpg")
+    assert files.lives_on(known)
+    assert not files.lives_on(at(files, b"/one/folder/0.jpg"))
+    assert not files.keep_unchanged(record(2, path=b"folder/2.jpg").file, b"/one/folder/2.jpg")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({name: 1} for name in ("size", "mtime_ns", "device", "inode")),
+        {"root_id": 2},
+        {"inode": 0},
+        {"companions": (b"1.xmp",)},
+    ],
+)
+def test_anything_else_takes_a_closer_look(files: KnownFiles, changed: dict[str, Any]) -> None:
+    known = at(files, b"/one/folder/1.jpg")
+    assert not files.keep_unchanged(replace(known.file, **changed), b"/one/folder/1.jpg")
+    assert not files.keep_unchanged(known.file, b"/one/folder/x.jpg")
+    assert not files.lives_on(known)
+
+
+@pytest.mark.parametrize(
+    ("row", "is_plain"),
+    [
+        (record(1), True),
+        (record(1, status="truncated"), True),
+        (failure(1, status="not-a-picture"), True),
+        (failure(1, status="video"), True),
+        *((failure(1, status=each), False) for each in ("unreadable", "denied", "too-large")),
+        (failure(1, status="raw-unsupported"), False),  # readable when rawpy was installed since
+        (record(1, read_ns=LONG_AGO_NS + 1 + YOUNG_NS), True),
+        (record(1, read_ns=LONG_AGO_NS + YOUNG_NS), False),  # it was young when it was read
+        (replace(record(1), file=replace(record(1).file, companions=(b"1.xmp",))), False),
+        (replace(record(1), file=replace(record(1).file, inode=0)), False),
+    ],
+)
+def test_only_plain_rows_are_kept_at_once(tmp_path: Path, row: Record, is_plain: bool) -> None:
+    index = tmp_path / "index"
+    identity.create(index)
+    kind: Kind = "pictures" if row.descriptors else "other"
+    entry = snapshot.add_segment(index, [row], kind)
+    files = KnownFiles(Snapshot(index, Manifest(1, "", ROOTS, (entry,))))
+    assert files.keep_unchanged(row.file, b"/one/" + row.file.path) == is_plain
 
 
 def test_known_by_size(files: KnownFiles) -> None:
