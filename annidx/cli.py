@@ -87,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return its exit code."""
+    args = argparse.Namespace(verb="")
     try:
         _prepare_streams()
         args = make_parser().parse_args(arguments)
@@ -105,13 +106,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        named = error.filename2 or error.filename  # of a rename, where it was to go
-        where = f"{os.fsdecode(named)}: " if named else ""
-        hint = ""
-        if error.errno == errno.ENOSPC:
-            hint = "; the index stays at its last snapshot: free some space and build again"
-        return _complain(f"{where}{error.strerror or error}{hint}", 1)
+        return _complain(_reason(error, building=args.verb == "build"), 1)
     return code
+
+
+def _reason(error: OSError, *, building: bool) -> str:
+    named = error.filename2 or error.filename  # of a rename, where it was to go
+    where = f"{os.fsdecode(named)}: " if named else ""
+    hint = "; the index stays at its last snapshot" if building else ""
+    if building and error.errno == errno.ENOSPC:
+        hint += ": free some space and build again"
+    return f"{where}{error.strerror or error}{hint}"
 
 
 def _prepare_streams() -> None:

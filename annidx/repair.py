@@ -56,7 +56,7 @@ def take_stock(index: Path, *, rebuild: bool) -> Stock:
     """
     warnings = list(_mended_identity(index))
     try:
-        was = snapshot.current_manifest(index) or Manifest(0, "")
+        was = snapshot.current_manifest(index, warnings) or Manifest(0, "")
     except IndexDamaged as error:
         if not rebuild:
             raise

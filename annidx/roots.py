@@ -55,11 +55,11 @@ def merged(known: Sequence[Root], added: Sequence[bytes], next_id: int) -> tuple
     return roots, next_id
 
 
-def add(index: Path, folders: Sequence[PathLike]) -> Manifest:
+def add(index: Path, folders: Sequence[PathLike], *, lock_wait_s: float = 0.0) -> Manifest:
     """Add folders to the roots; their pictures come with the next build."""
     resolved = [resolve(folder) for folder in folders]
     identity.create(index)
-    with files.writer_lock(index):
+    with files.writer_lock(index, lock_wait_s):
         base = snapshot.current_manifest(index) or Manifest(0, "")
         keep, next_id = merged(base.roots, resolved, base.next_root_id)
         # A root that lies inside a new one keeps its pictures until the next build hands them over.
@@ -68,13 +68,13 @@ def add(index: Path, folders: Sequence[PathLike]) -> Manifest:
         return snapshot.publish(index, replace(base, roots=roots, next_root_id=next_id))
 
 
-def remove(index: Path, folder: PathLike) -> tuple[Manifest, int]:
+def remove(index: Path, folder: PathLike, *, lock_wait_s: float = 0.0) -> tuple[Manifest, int]:
     """Remove a root and its pictures from the index; returns how many pictures went.
 
     No file of the folder is touched.
     """
     identity.index_id(index)
-    with files.writer_lock(index):
+    with files.writer_lock(index, lock_wait_s):
         current = snapshot.current(index)
         root = _known(current.manifest, folder)
         pictures = _gone(current.pictures, root.root_id)
@@ -92,7 +92,7 @@ def remove(index: Path, folder: PathLike) -> tuple[Manifest, int]:
         return snapshot.publish(index, manifest), removed
 
 
-def move(index: Path, old: PathLike, new: PathLike) -> Manifest:
+def move(index: Path, old: PathLike, new: PathLike, *, lock_wait_s: float = 0.0) -> Manifest:
     """Tell the index that a root lies elsewhere now; nothing is read again.
 
     Raises
@@ -104,7 +104,7 @@ def move(index: Path, old: PathLike, new: PathLike) -> Manifest:
     """
     path = resolve(new)
     identity.index_id(index)
-    with files.writer_lock(index):
+    with files.writer_lock(index, lock_wait_s):
         base = snapshot.current(index).manifest
         root = _known(base, old)
         for other in base.roots:

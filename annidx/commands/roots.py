@@ -6,6 +6,7 @@ import argparse
 
 from annidx.commands.common import (
     add_common_options,
+    add_lock_wait,
     index_path,
     plural,
     print_json,
@@ -44,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         name: actions.add_parser(name, help=text, allow_abbrev=False, parents=[common])
         for name, text in _ACTIONS.items()
     }
+    for name in ("add", "remove", "move"):
+        add_lock_wait(made[name])
     made["add"].add_argument("roots", nargs="+", metavar="ROOT", help="a folder of pictures")
     as_listed = 'as "annidx roots list" shows it'
     made["remove"].add_argument("root", metavar="ROOT", help=as_listed)
@@ -62,13 +65,13 @@ def run(args: argparse.Namespace) -> int:
         manifest = snapshot.current(index).manifest
         sentence = plural(len(manifest.roots), "root")
     elif args.action == "add":
-        manifest = roots.add(index, args.roots)
+        manifest = roots.add(index, args.roots, lock_wait_s=args.lock_wait)
         sentence = 'noted; "annidx build" reads them'
     elif args.action == "remove":
-        manifest, pictures = roots.remove(index, args.root)
+        manifest, pictures = roots.remove(index, args.root, lock_wait_s=args.lock_wait)
         sentence = f"{plural(pictures, 'picture')} taken out of the index"
     else:
-        manifest = roots.move(index, args.old, args.new)
+        manifest = roots.move(index, args.old, args.new, lock_wait_s=args.lock_wait)
         sentence = "moved; nothing was read again"
     for root in manifest.roots:
         if args.json:

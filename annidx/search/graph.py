@@ -234,5 +234,6 @@ def _nmslib() -> Any:
         with quiet_stderr():
             import nmslib  # noqa: PLC0415 - heavy, and it prints while it is imported
 
-    logging.getLogger("nmslib").setLevel(logging.WARNING)
+    # What it logs as an error comes as an exception, too, and is said once, by us.
+    logging.getLogger("nmslib").setLevel(logging.CRITICAL)
     return nmslib

@@ -122,8 +122,14 @@ def current(index: Path) -> Snapshot:
             return opened
 
 
-def current_manifest(index: Path) -> Manifest | None:
+def current_manifest(index: Path, warnings: list[str] | None = None) -> Manifest | None:
     """Return the newest whole manifest, None when nothing was published yet.
+
+    Parameters
+    ----------
+    index : Path
+    warnings : list of str, optional
+        Gets a line for each newer one that is damaged; None: they are logged.
 
     Raises
     ------
@@ -148,7 +154,8 @@ def current_manifest(index: Path) -> Manifest | None:
             damaged.append(error)
             continue
         for reason in damaged:
-            log.warning("%s; the snapshot before it is used", reason)
+            warning = f"{reason}; the snapshot before it is used"
+            log.warning(warning) if warnings is None else warnings.append(warning)
         return manifest
     if damaged:
         cure = 'Run "annidx build --rebuild FOLDER..." to start anew.'
