@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import io
@@ -130,5 +131,12 @@ def _prepare_streams() -> None:
 
 
 def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"annidx: {shown_text(message)}\n")
+    """Print one line to stderr; return the exit code, which says it to whoever cannot be told."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"annidx: {shown_text(message)}\n")
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # Python would try again at its end, and make an exit code of its own of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code

@@ -225,6 +225,21 @@ def test_a_full_disk_behind_stdout(index: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("verb", ["pairs", "query", "nonsense"])
+def test_a_full_disk_behind_all_that_is_printed(index: Path, verb: str) -> None:
+    """Nobody can be told: the exit code is what annidx says, and not Python's own 120."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - no file of ours
+        done = subprocess.run(
+            [entry_point(), verb, "--index", index],
+            stdout=full,
+            stderr=full,
+            env=environment({}),
+            check=False,
+        )
+    assert done.returncode in {1, 2}
+
+
 def test_stdout_that_is_closed(index: Path) -> None:
     command = f"exec {entry_point()} status --index '{index}' >&-"
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import json
 import os
@@ -18,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from annidx import cli
+from annidx.store import files
 from tests.commands.running import (
     PICTURES,
     Done,
@@ -385,10 +388,21 @@ def test_a_place_for_metrics_is_checked_before_the_build(tmp_path: Path, album: 
     assert not index.exists()
 
 
-def test_metrics_that_cannot_be_written_are_trouble(tmp_path: Path, album: Path) -> None:
-    full = Path("/dev/full")  # no space left, whatever is written into it
-    (tmp_path / "m").symlink_to(full)
-    done = run("build", "--metrics-file", tmp_path / "m", album, index=tmp_path / "index", code=1)
-    assert done.stdout.startswith("3 pictures in the index: 3 added")
-    assert done.stderr.count("\n") == 1
-    assert f"{tmp_path}/m: the metrics were not written: " in done.stderr
+def test_metrics_that_cannot_be_written_are_trouble(
+    tmp_path: Path,
+    album: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The folder was there when the build began."""
+
+    def full(path: Path, _: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(files, "replacing", full)
+    words = ["build", "--index", str(tmp_path / "index"), "--metrics-file", str(tmp_path / "m")]
+    assert cli.main([*words, str(album)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("3 pictures in the index: 3 added")
+    assert f"{tmp_path}/m: the metrics were not written: No space left" in printed.err
+    assert printed.err.count("\n") == 1
