@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from annidx import answers, graphs, queries
+from annidx import answers, queries
 from annidx.answers import Asked, Named
 from annidx.descriptors import DEFAULT_METRIC, Descriptor
-from annidx.errors import UsageError
+from annidx.engines import Engines, Measured
 from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
-from annidx.search import exact as scan
 from annidx.search import groups as grouping
-from annidx.search import planner, selfjoin
-from annidx.search.exact import Hits
-from annidx.search.query import Placed, graph_search
+from annidx.search.recall import SAMPLE
 from annidx.search.selfjoin import RowPairs
-from annidx.search.vectors import Stored, Vectors
-from annidx.store.manifest import GraphEntry, Manifest
+from annidx.search.vectors import Stored
+from annidx.store.manifest import Manifest
 from annidx.store.snapshot import Snapshot
 from annidx.store.tables import pairs_table
-
-log = logging.getLogger(__name__)
 
 K = 10
 """Default k of a query."""
@@ -50,23 +42,23 @@ class Index:
     Attributes
     ----------
     snapshot : Snapshot
+    engines : Engines
+        What searches it.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._lock = threading.Lock()
-        self._vectors: dict[str, Vectors] = {}
-        self._graphs: dict[str, list[Placed]] = {}
+        self.engines = Engines(snapshot)
 
     @property
     def manifest(self) -> Manifest:
         """What the snapshot consists of."""
         return self.snapshot.manifest
 
-    @cached_property
+    @property
     def pictures(self) -> int:
         """Number of readable pictures."""
-        return int(self.snapshot.pictures.live.sum())
+        return self.engines.pictures
 
     def __len__(self) -> int:
         return self.pictures
@@ -292,7 +284,7 @@ class Index:
         found, left_out = self._join(measure, limit, max_pairs, exact, companions)
         found, aside = answers.without_low_information(self.snapshot, found)
         rows = grouping.connected(found)
-        made = answers.groups(self.snapshot, self.vectors(metric), rows)
+        made = answers.groups(self.snapshot, self.engines.vectors(metric), rows)
         answer = self._answer(measure, limit, None, "exact", started, left_out=left_out)
         return Groups(tuple(made), aside, answer)
 
@@ -308,55 +300,32 @@ class Index:
         )
         return sorted(each for each in facts if each[1] not in IGNORED)
 
-    def usable_graphs(self, metric: str) -> list[GraphEntry]:
-        """Return the graphs that answer queries of a metric, none when the exact engine does."""
-        return [each.entry for each in graphs.usable(self.snapshot, metric)]
+    def recall(self, metric: str = DEFAULT_METRIC, *, sample: int = SAMPLE) -> Measured:
+        """Measure how many of the pairs within the metric's cutoff queries find.
 
-    def uncovered(self, metric: str) -> int:
-        """Return how many pictures no usable graph covers: they are searched exactly."""
-        found = graphs.usable(self.snapshot, metric)
-        return len(graphs.uncovered_rows(self.snapshot.pictures.live, found))
+        Parameters
+        ----------
+        metric : str
+        sample : int
+            At most so many pictures, evenly spaced, are asked, and compared with an exact scan.
 
-    def vectors(self, metric: str) -> Vectors:
-        """Return the stored descriptors of a metric."""
-        with self._lock:
-            if metric not in self._vectors:
-                self._vectors[metric] = graphs.vectors_of(self.snapshot, metric)
-            return self._vectors[metric]
+        Returns
+        -------
+        Measured
+            What queries find by whatever engine the planner chooses. Pairs of equal vectors, which
+            cannot be missed, do not count.
+
+        Raises
+        ------
+        UsageError, IndexDamaged
+        """
+        measure, limit = self._checked(metric, None, None)
+        return self.engines.recall(measure, limit, sample)
 
     def _checked(
         self, metric: str, cutoff: float | None, k: int | None
     ) -> tuple[Descriptor, float]:
         return queries.checked(metric, cutoff, k, self.manifest.descriptors)
-
-    def _search(
-        self, measure: Descriptor, stored: Stored, limit: float, k: int | None, *, exact: bool
-    ) -> list[tuple[Hits, Answer]]:
-        """Answer stored vectors with the engine that the planner chooses."""
-        started = time.monotonic()
-        vectors = self.vectors(measure.name)
-        usable = graphs.usable(self.snapshot, measure.name)
-        plan = planner.plan(
-            measure,
-            pictures=self.pictures,
-            request="query",
-            queries=len(stored),
-            graph=bool(usable),
-            exact=exact,
-        )
-        log.info("%s engine: %s, about %.4f CPU s", plan.engine, plan.reason, plan.cost_s)
-        if plan.engine == "exact":
-            found = scan.search(vectors, stored, cutoff=limit, k=k)
-            sure = frozenset(range(len(found)))
-        else:
-            uncovered = graphs.uncovered_rows(vectors.live, usable)
-            loaded = self._loaded(measure.name)
-            answer = graph_search(vectors, loaded, uncovered, stored, cutoff=limit, k=k)
-            found, sure = answer.hits, answer.fell_through
-        return [
-            (hits, self._answer(measure, limit, k, "exact" if at in sure else "graph", started))
-            for at, hits in enumerate(found)
-        ]
 
     def _nearest(
         self,
@@ -373,15 +342,16 @@ class Index:
         done: dict[int, Matches] = {}
         fetch = None if k is None else k + SPARE
         while todo := [at for at in range(len(asked)) if at not in done]:
-            found = self._search(measure, stored[todo], limit, fetch, exact=exact)
+            started = time.monotonic()
+            found = self.engines.search(measure, stored[todo], limit, fetch, exact=exact)
             rows = [hits.rows for hits, _ in found]
             named = Named(self.snapshot, np.concatenate(rows))
-            for at, (hits, answer) in zip(todo, found, strict=True):
+            for at, (hits, engine) in zip(todo, found, strict=True):
                 part = answers.matches(
                     named, asked[at], hits, measure.name, k=k, companions=companions
                 )
                 if hits.complete or part.cut:
-                    done[at] = part.under(answer, k)
+                    done[at] = part.under(self._answer(measure, limit, k, engine, started), k)
             # Of the others so much was left out that k is not exceeded: more may lie behind.
             fetch = None if fetch is None else 2 * fetch
         return [done[at] for at in range(len(asked))]
@@ -390,30 +360,8 @@ class Index:
         self, measure: Descriptor, limit: float, max_pairs: int, exact: bool, companions: bool
     ) -> tuple[RowPairs, int]:
         """Return the pairs within the limit, and how many pairs of companions were left out."""
-        if max_pairs < 0:
-            message = f"max_pairs is {max_pairs}, expected 0 or more"
-            raise UsageError(message)
-        plan = planner.plan(measure, pictures=self.pictures, request="whole set", graph=False)
-        log.info("%s engine: %s, about %.2f CPU s", plan.engine, plan.reason, plan.cost_s)
-        vectors = self.vectors(measure.name)
-        expected = selfjoin.estimate_pairs(vectors, limit)
-        if expected > max_pairs:
-            message = (
-                f"about {expected:,} pairs lie within {limit:g} ({measure.name}), more than "
-                f"the limit of {max_pairs:,}: lower the cutoff, or raise the limit (--max-pairs)"
-            )
-            raise UsageError(message)
-        join = selfjoin.exhaustive_pairs if exact else selfjoin.pairs
-        found = join(vectors, limit)
+        found = self.engines.join(measure, limit, max_pairs, exact=exact)
         return (found, 0) if companions else answers.without_companions(self.snapshot, found)
-
-    def _loaded(self, metric: str) -> list[Placed]:
-        """Return the usable graphs of a metric, loaded once."""
-        with self._lock:
-            if metric not in self._graphs:
-                usable = graphs.usable(self.snapshot, metric)
-                self._graphs[metric] = [graphs.load(self.snapshot, each) for each in usable]
-            return self._graphs[metric]
 
     def _answer(
         self,
@@ -425,7 +373,7 @@ class Index:
         complete: bool = True,
         left_out: int = 0,
     ) -> Answer:
-        recalls = [each.recall for each in self.usable_graphs(measure.name)]
+        recalls = [each.recall for each in self.engines.usable_graphs(measure.name)]
         measured = [each for each in recalls if each is not None]
         return Answer(
             metric=measure.name,

@@ -347,7 +347,7 @@ def test_a_segment_without_live_rows_stays_while_its_graph_counts_them(
     report = build()
     opened = annidx.open(index)
     assert sorted(each.live for each in opened.manifest.segments) == [0] + [2] * 9
-    assert len(opened.usable_graphs("thumb")) == 1
+    assert len(opened.engines.usable_graphs("thumb")) == 1
     assert report.images == 18
     assert len(opened.query(photo(39), cutoff=0)) == 0
     assert len(opened.query(photo(37), cutoff=0)) == 1

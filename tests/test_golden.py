@@ -37,8 +37,8 @@ def test_it_answers_as_it_did(index: Path, expected: Any) -> None:
 def test_its_graphs_find_everything(index: Path, metric: str) -> None:
     """Two graphs, and pictures that none covers."""
     opened = annidx.open(index)
-    assert len(opened.usable_graphs(metric)) == 2
-    vectors = opened.vectors(metric)
+    assert len(opened.engines.usable_graphs(metric)) == 2
+    vectors = opened.engines.vectors(metric)
     stored: Any = vectors.take(np.flatnonzero(vectors.live))
     if metric == "signature":
         from annidx.search.vectors import values  # noqa: PLC0415 - here only

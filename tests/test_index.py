@@ -20,6 +20,7 @@ from annidx import Index, Matches, Options, building
 from annidx.descriptors import DESCRIPTORS, SIGNATURE, THUMB
 from annidx.errors import FolderNotFound, PictureUnreadable, UsageError
 from annidx.queries import read_query
+from annidx.search.exact import Hits
 from annidx.store import files
 from tests.making import LONG_AGO_NS, aged, grainy, photo, save
 
@@ -301,7 +302,7 @@ def test_vectors_that_were_computed_elsewhere(index: Index, folder: Path, metric
     everything = np.arange(len(rows))
     paths = index.snapshot.paths(everything)
     row = paths.index(os.fsencode(folder / "a.png"))
-    stored = index.vectors(metric.name).take(np.array([row]))
+    stored = index.engines.vectors(metric.name).take(np.array([row]))
     levels = {0b1100: -2, 0b0100: -1, 0b0000: 0, 0b0010: 1, 0b0011: 2}
     values = stored
     if metric is SIGNATURE:
@@ -595,3 +596,25 @@ def test_matches_are_a_sequence(index: Index, folder: Path) -> None:
     assert len(found) == len(list(found)) == 4
     assert found[0] == next(iter(found))
     assert found[1:3] == (found[1], found[2])
+
+
+# --- measured recall ----------------------------------------------------------------------------
+
+
+def test_recall_tells_what_queries_miss(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = index.recall("thumb", sample=1000)
+    assert (found.metric, found.cutoff, found.engines) == ("thumb", 300.0, ("graph",))
+    assert found.certificate.recall == 1.0
+    assert found.certificate.pairs > 0
+    search = index.engines.search
+
+    def forgetful(*args: Any, **options: Any) -> list[tuple[Hits, Any]]:
+        return [
+            (Hits(hits.rows[:1], hits.distances[:1], hits.complete), engine)
+            for hits, engine in search(*args, **options)
+        ]
+
+    monkeypatch.setattr(index.engines, "search", forgetful)
+    assert index.recall("thumb", sample=1000).certificate.found == 0
+    with pytest.raises(UsageError, match="sample is 0"):
+        index.recall("thumb", sample=0)

@@ -22,7 +22,7 @@ LAYERS = [
     ["images", "store", "search"],
     *(["graphs"], ["roots"], ["sanity"], ["changes"], ["answers"], ["queries"], ["exports"]),
     *(["spool"], ["survey"], ["ledger"], ["options"], ["layout"], ["arranging"], ["repair"]),
-    *(["failures"], ["building"], ["index"], ["api"]),
+    *(["failures"], ["building"], ["engines"], ["index"], ["api"]),
     ["commands"],
     ["cli"],
 ]

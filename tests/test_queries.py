@@ -165,7 +165,7 @@ def test_every_question_by_a_gray(index: Index, folder: Path, metric: str, exact
     assert index.pairs(metric=metric, exact=exact).num_rows == 8
     assert [len(group.raw_paths) for group in index.groups(metric=metric, exact=exact)] == [2] * 8
     assert len(index.neighbours(metric=metric, exact=exact)) == 16
-    stored = index.vectors(metric).take(np.arange(1))
+    stored = index.engines.vectors(metric).take(np.arange(1))
     assert index.query_vectors(stored, metric=metric, exact=exact)[0][0].distance == 0.0
 
 

@@ -93,11 +93,11 @@ def _fields(index: Index) -> dict[str, Any]:
                 "recall_low": graph.recall_low,
                 "sampled_pairs": graph.sampled_pairs,
                 "found_itself": graph.found_itself,
-                "used": graph in index.usable_graphs(graph.metric),
+                "used": graph in index.engines.usable_graphs(graph.metric),
             }
             for graph in manifest.graphs
         ],
-        "uncovered": {metric: index.uncovered(metric) for metric in manifest.graph_metrics},
+        "uncovered": {metric: index.engines.uncovered(metric) for metric in manifest.graph_metrics},
     }
 
 

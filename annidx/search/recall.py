@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from annidx.search import exact
+from annidx.search.exact import Hits
 from annidx.search.query import Placed, graph_search
 from annidx.search.vectors import Rows, Vectors
 
@@ -44,12 +46,21 @@ def certify(
     vectors: Vectors, placed: Placed, rows: Rows, cutoff: float, sample: int = SAMPLE
 ) -> Certificate:
     """Measure a graph on an evenly spaced sample of the live rows that it covers, (n,) intp."""
-    chosen = rows[:: max(1, -(-len(rows) // sample))]
-    queries = vectors.take(chosen)
+    queries = vectors.take(sampled(rows, sample))
     truth = exact.search(vectors, queries, cutoff=cutoff, k=None, rows=rows)
     answer = graph_search(vectors, [placed], rows[:0], queries, cutoff=cutoff, k=None)
+    return compare(truth, answer.hits)
+
+
+def sampled(rows: Rows, sample: int) -> Rows:
+    """Return at most so many of some rows, evenly spaced."""
+    return rows[:: max(1, -(-len(rows) // sample))]
+
+
+def compare(truth: Sequence[Hits], hits: Sequence[Hits]) -> Certificate:
+    """Return how many of the true hits of some queries were found; equal vectors do not count."""
     pairs = found = 0
-    for expected, got in zip(truth, answer.hits, strict=True):
+    for expected, got in zip(truth, hits, strict=True):
         others = expected.rows[expected.distances > 0]
         pairs += len(others)
         found += len(np.intersect1d(others, got.rows))

@@ -150,3 +150,41 @@ def test_the_marker_is_damaged(small_index: Path, content: str | None) -> None:
     assert "it was written anew" in done.stderr
     run("verify", index=small_index)
     run("query", COFFEE, index=small_index)
+
+
+# --- recall -------------------------------------------------------------------------------------
+
+
+def test_recall_of_each_metric(index: Path) -> None:
+    rows, summary = json_lines("verify", "--recall", index=index)
+    assert [row["metric"] for row in rows] == ["signature", "thumb"]
+    assert [row["engines"] for row in rows] == [["exact"], ["graph"]]
+    for row in rows:
+        assert row["pictures"] == 63
+        assert row["recall"] == 1.0
+        assert row["found"] == row["pairs"] > 50
+        assert 0.9 < row["low"] < row["high"] <= 1.0
+    assert summary["recall_missed"] == 0
+    text = run("verify", "--recall", "--metric", "thumb", "--sample", "9", index=index).stdout
+    assert text.startswith("thumb: recall 1.00000 (")
+    assert "within 300, of 9 pictures (graph engine)" in text
+
+
+def test_recall_without_pairs(small_index: Path) -> None:
+    (row,), _ = json_lines("verify", "--recall", "--metric", "thumb", index=small_index)
+    assert (row["pairs"], row["recall"], row["low"]) == (0, None, None)
+    text = run("verify", "--recall", index=small_index).stdout
+    assert "thumb: no pairs within 300 of 2 pictures" in text
+
+
+def test_recall_of_what_is_damaged_is_not_measured(small_index: Path) -> None:
+    flip(largest(small_index, "graphs/*.hnsw"))
+    rows, summary = json_lines("verify", "--recall", index=small_index, code=12)
+    assert len(rows) == summary["damaged"] == 1
+
+
+def test_options_of_recall_alone(index: Path) -> None:
+    assert "--sample and --metric go with --recall" in complaint(
+        "verify", "--sample", "9", index=index, code=2
+    )
+    assert "unknown metric" in complaint("verify", "--recall", "--metric", "x", index=index, code=2)
