@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def add(index: Path, folders: Sequence[PathLike], *, lock_wait_s: float = 0.0) -
         # A root that lies inside a new one keeps its pictures until the next build hands them over.
         inside = [root for root in base.roots if root not in keep]
         roots = tuple(sorted([*keep, *inside], key=lambda root: root.path))
-        return snapshot.publish(index, replace(base, roots=roots, next_root_id=next_id))
+        return _published(index, replace(base, roots=roots, next_root_id=next_id))
 
 
 def remove(index: Path, folder: PathLike, *, lock_wait_s: float = 0.0) -> tuple[Manifest, int]:
@@ -89,7 +90,7 @@ def remove(index: Path, folder: PathLike, *, lock_wait_s: float = 0.0) -> tuple[
         )
         manifest = replace(manifest, counts=counts(Snapshot(index, manifest)))
         removed = int((pictures & current.pictures.live).sum())
-        return snapshot.publish(index, manifest), removed
+        return _published(index, manifest), removed
 
 
 def move(index: Path, old: PathLike, new: PathLike, *, lock_wait_s: float = 0.0) -> Manifest:
@@ -113,7 +114,7 @@ def move(index: Path, old: PathLike, new: PathLike, *, lock_wait_s: float = 0.0)
                 raise UsageError(message)
         moved = replace(root, path=path, moved=True, status="online")
         roots = tuple(moved if each is root else each for each in base.roots)
-        return snapshot.publish(index, replace(base, roots=roots))
+        return _published(index, replace(base, roots=roots))
 
 
 def counts(opened: Snapshot) -> dict[str, int]:
@@ -123,6 +124,11 @@ def counts(opened: Snapshot) -> dict[str, int]:
         for status in rowset.values("status", np.flatnonzero(rowset.live)):
             result[status] = result.get(status, 0) + 1
     return dict(sorted(result.items()))
+
+
+def _published(index: Path, manifest: Manifest) -> Manifest:
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return snapshot.publish(index, replace(manifest, created=created))
 
 
 def _known(manifest: Manifest, folder: PathLike) -> Root:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from annidx import roots
 from annidx.errors import FolderNotFound, IndexNotFound, UsageError
 from annidx.model import Record
-from annidx.store import identity, snapshot
+from annidx.store import history, identity, snapshot
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Snapshot
 from tests.making import failure, record
@@ -211,3 +213,17 @@ def test_without_an_index_nothing_is_made(tmp_path: Path, folders: dict[str, Pat
     with pytest.raises(IndexNotFound):
         roots.move(nowhere, folders["one"], folders["two"])
     assert not nowhere.exists()
+
+
+def test_a_snapshot_of_roots_has_an_age_of_its_own(tmp_path: Path) -> None:
+    place = tmp_path / "index"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "scans").mkdir()
+    made = [
+        roots.add(place, [tmp_path / "photos"]),
+        roots.move(place, tmp_path / "photos", tmp_path / "scans"),
+        roots.remove(place, tmp_path / "scans")[0],
+    ]
+    for each in made:
+        assert abs(datetime.fromisoformat(each.created).timestamp() - time.time()) < 60
+    assert history.prune(place, time.time()).kept == [1, 2, 3]

@@ -260,6 +260,8 @@ def _damage(path: Path, message: str) -> FileDamaged:
 
 
 def _age_s(manifest: Manifest, now_s: float) -> float:
+    if not manifest.created:  # `roots add` made such ones once
+        return float("inf")
     return now_s - datetime.fromisoformat(manifest.created).timestamp()
 
 

@@ -327,3 +327,9 @@ def test_what_may_not_be_read_is_not_taken_for_damaged(
                 with pytest.raises(PermissionError, match=name):
                     act(index)
     assert len(there(index)) == 1
+
+
+def test_a_snapshot_that_does_not_say_when_it_was_made_is_old(index: Path) -> None:
+    snapshot.publish(index, Manifest(0, ""))
+    published(index, [1])
+    assert history.prune(index, NOW_S, keep=1).removed == [1]
