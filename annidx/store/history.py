@@ -236,9 +236,13 @@ def verify(index: Path) -> Iterator[FileDamaged | None]:
             continue
         yield None
         for path, (sha256, size) in named(index, each.manifest).items():
-            if path not in checked:
-                checked.add(path)
-                yield _damage_of(path, sha256, size, anew=True)
+            if path in checked:
+                continue
+            damage = _damage_of(path, sha256, size, anew=True)
+            if damage and not each.path.exists():  # pruned meanwhile, and then its files
+                break
+            checked.add(path)
+            yield damage
 
 
 def _damage_of(

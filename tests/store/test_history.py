@@ -333,3 +333,15 @@ def test_a_snapshot_that_does_not_say_when_it_was_made_is_old(index: Path) -> No
     snapshot.publish(index, Manifest(0, ""))
     published(index, [1])
     assert history.prune(index, NOW_S, keep=1).removed == [1]
+
+
+def test_what_is_pruned_while_it_is_verified_is_no_damage(index: Path) -> None:
+    published(index, [1, 2], age_s=2 * DAY_S)
+    kept = published(index, [2, 3])
+    going_on = history.verify(index)
+    next(going_on)
+    next(going_on)  # the manifests are read now
+    assert history.prune(index, NOW_S, keep=1, keep_s=0).removed == [1]
+    path_of(index, kept.segments[1]).unlink()
+    found = [damage.path for damage in going_on if damage]
+    assert found == [str(path_of(index, kept.segments[1]))]
