@@ -88,7 +88,6 @@ def build(
         if resolved:
             identity.create(index)
         identity.index_id(index)
-    files.make_folders(index)
     with files.writer_lock(index, options.lock_wait_s):
         run = _Build(index, resolved, options, progress, clock)
         run.extract()

@@ -221,6 +221,7 @@ def writer_lock(index: Path, wait_s: float = 0.0) -> Iterator[None]:
     IndexLocked
         When another process holds it for longer than `wait_s` seconds.
     """
+    make_folders(index)  # a backup or an archive may have left out the empty ones
     lock = FileLock(index / "locks" / "writer.lock", mode=0o600)
     holder = index / "locks" / "writer.json"  # beside the lock: taking it empties the lock file
     try:

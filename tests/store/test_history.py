@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -345,3 +347,16 @@ def test_what_is_pruned_while_it_is_verified_is_no_damage(index: Path) -> None:
     path_of(index, kept.segments[1]).unlink()
     found = [damage.path for damage in going_on if damage]
     assert found == [str(path_of(index, kept.segments[1]))]
+
+
+def test_empty_folders_may_be_missing(index: Path) -> None:
+    """Backups and archives leave them out."""
+    published(index, [1])
+    for verb in (
+        partial(history.prune, now_s=NOW_S),
+        partial(history.roll_back, created="", number=1),
+    ):
+        for name in ("decisions", "locks", "staging", "tmp"):
+            shutil.rmtree(index / name)
+        with files.writer_lock(index):
+            verb(index)
