@@ -6,6 +6,7 @@ from another index is told from one of its own, and so that a damaged ``annidx.j
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -48,7 +49,7 @@ def index_id(index: Path) -> str:
     if not isinstance(found, int):
         message = f"{where}: its format is {found!r}, a number was expected. {_CURE}"
         raise IndexDamaged(message)
-    if found > FORMAT:
+    if found > FORMAT and fields.get("checksum") != _checksum(FORMAT, name):  # else a flipped bit
         raise IndexTooNew(too_new_message(str(where), found))
     expected = fields.get("checksum", _checksum(found, name))
     if expected != _checksum(found, name):
@@ -76,7 +77,8 @@ def create(index: Path) -> None:
         raise IndexNotFound(message)
     files.make_folders(index)
     if not (_where(index).exists() or files.manifest_paths(index)):
-        files.write_new(_where(index), _content(secrets.token_hex(16)), index)
+        with contextlib.suppress(FileExistsError):  # another process was quicker
+            files.write_new(_where(index), _content(secrets.token_hex(16)), index)
 
 
 def mend(index: Path, known_id: str) -> None:

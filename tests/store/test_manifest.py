@@ -181,9 +181,11 @@ def test_both_checksums_are_in_the_message() -> None:
 
 
 def test_a_newer_format() -> None:
-    newer = EXAMPLE.to_json().replace(b'"format":1', b'"format":2')
+    flipped = EXAMPLE.to_json().replace(b'"format":1', b'"format":3')
+    with pytest.raises(IndexDamaged, match="checksum"):
+        Manifest.from_json(flipped, "here")
     with pytest.raises(IndexTooNew, match=r"here: .*format 2, .*up to 1"):
-        Manifest.from_json(newer, "here")
+        Manifest.from_json(b'{"format": 2, "checksum": "other"}', "here")
     with pytest.raises(IndexTooNew):  # whatever else a newer format holds
         Manifest.from_json(b'{"format": 99, "checksum": null, "news": [1]}', "here")
 

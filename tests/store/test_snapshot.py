@@ -111,6 +111,25 @@ def test_a_newer_index(index: Path) -> None:
             act(index)
 
 
+def test_a_flipped_bit_makes_no_newer_index(index: Path) -> None:
+    marker = index / "annidx.json"
+    marker.write_bytes(marker.read_bytes().replace(b'"format": 1', b'"format": 9'))
+    with pytest.raises(IndexDamaged, match=r"annidx\.json: .*checksum"):
+        identity.index_id(index)
+
+
+def test_two_that_make_one_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = files.write_new
+
+    def second(path: Path, data: bytes, index: Path) -> None:
+        write(path, data, index)  # the other one
+        write(path, data, index)
+
+    monkeypatch.setattr(files, "write_new", second)
+    identity.create(tmp_path / "index")
+    identity.index_id(tmp_path / "index")
+
+
 # --- publish and open ---------------------------------------------------------------------------
 
 
@@ -154,8 +173,7 @@ def test_a_damaged_newest_manifest_is_skipped(
 
 def test_a_newer_manifest_is_not_skipped(index: Path) -> None:
     snapshot.publish(index, EMPTY)
-    newer = replace(EMPTY, number=2).to_json().replace(b'"format":1', b'"format":2')
-    (index / "snapshots" / "00000002.json").write_bytes(newer)
+    (index / "snapshots" / "00000002.json").write_bytes(b'{"format": 2, "checksum": "other"}')
     with pytest.raises(IndexTooNew):
         snapshot.current(index)
 
