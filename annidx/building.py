@@ -109,6 +109,7 @@ class _Build:
         self.index, self.options, self.progress, self.clock = index, options, progress, clock
         stock = repair.take_stock(index, rebuild=options.rebuild)
         self.was, self.before, self.warnings = stock.was, stock.opened, stock.warnings
+        self.newest, self.damaged_pictures = stock.was, stock.damaged_pictures
         left = journal.intent(index, self.was)
         self.names = _descriptors(options, self.was, left.descriptors)
         if not (added or self.was.roots):
@@ -196,6 +197,8 @@ class _Build:
             if trouble:
                 self.hidden.append(root.path)
                 fate = "are kept as they were"
+                if self.damaged_pictures:
+                    fate += ", but for those in damaged segments"
                 if self.outdated:
                     fate = "must be read anew, and are out of the index until it is back"
                 self.warnings.append(
@@ -210,7 +213,9 @@ class _Build:
         if not os.path.isdir(root.path):
             return "is missing"
         try:
-            if not os.listdir(root.path) and self.known.any_inside(root.path):
+            # Nobody knows of which roots the pictures in damaged segments were.
+            perhaps = self.damaged_pictures and root in self.base.roots
+            if not os.listdir(root.path) and (perhaps or self.known.any_inside(root.path)):
                 return "is suddenly empty"
         except OSError:
             return ""  # the walk will say that it cannot be listed
@@ -292,7 +297,8 @@ class _Build:
         # A root that was merged into one above stays until its last picture was handed over.
         roots = {**{root.root_id: root for root in self.base.roots}, **self.by_id}
         manifest = replace(manifest, roots=tuple(roots.values()), graphs=self.base.graphs)
-        self.journal.restart(snapshot.publish(self.index, manifest))
+        self.newest = snapshot.publish(self.index, manifest)
+        self.journal.restart(self.newest)
 
     def _anew(self, known: Known | None) -> bool:
         """Tell whether a file is to be extracted whatever is known of it."""
@@ -326,25 +332,34 @@ class _Build:
         )
         self.warnings += [_missed(entry) for entry in graphs if not entry.usable]
         manifest = replace(manifest, graphs=tuple(graphs))
-        published = not _same_state(manifest, self.was)
+        published = not _same_state(manifest, self.newest)
         if published:
             self._tell("publish")
             manifest = snapshot.publish(self.index, manifest)
         self.journal.restart(manifest)
         self._prune()
-        return (manifest if published else self.was), published
+        return (manifest if published else self.newest), published
 
     def _refuse_losses(self, *, interim: bool = False) -> None:
         losses = self.known.losses(self.was.next_image_id, self.walk.excludes, interim=interim)
         online = {root.path for root in self.roots if root.status == "online"}
         present = [each for each in losses if any(is_inside(each.root, root) for root in online)]
-        objection = sanity.objection(present, self.options.max_removed)
-        if objection and not self.options.force:
+        objections = [
+            sanity.unmended(self.damaged_pictures, self._added(), self.options.max_removed),
+            sanity.objection(present, self.options.max_removed),
+        ]
+        if any(objections) and not self.options.force:
             message = (
-                f"{objection}. Nothing was published, snapshot {self.was.number} stays. Is all "
+                f"{'; '.join(filter(None, objections))}. "
+                f"This is not published, snapshot {self.newest.number} stays. Is all "
                 "mounted that should be? If it is meant: annidx build --force"
             )
             raise PublishRefused(message)
+
+    def _added(self) -> int:
+        """Count the pictures that the snapshot before did not have, so far."""
+        first = self.first_adopted["pictures"]
+        return self.ledger.added + self.known.kept_from(first, self.was.next_image_id)
 
     def _prune(self) -> None:
         broken = history.prune(self.index, self.clock() / 1e9).broken
@@ -388,7 +403,7 @@ class _Build:
         left_out.update({each: by_status[each] for each in sorted(IGNORED & set(by_status))})
         return BuildReport(
             images=sum(by_status.get(status, 0) for status in READABLE),
-            added=self.ledger.added + self.known.kept_from(first, self.was.next_image_id),
+            added=self._added(),
             adopted=self.known.kept_from(first),
             removed=self.known.removed_pictures(),
             failed=sum(n for each, n in by_status.items() if each not in READABLE | IGNORED),

@@ -38,6 +38,15 @@ class Stock:
     opened: Snapshot
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def damaged_pictures(self) -> int:
+        """How many pictures were in damaged segments: they are to be extracted anew."""
+        before, now = (
+            sum(entry.live for entry in each.segments if entry.kind == "pictures")
+            for each in (self.was, self.whole)
+        )
+        return before - now
+
 
 def take_stock(index: Path, *, rebuild: bool) -> Stock:
     """Open what there is of an index, as far as it is whole; only under the writer's lock.

@@ -71,6 +71,27 @@ def allowed(max_removed: int | str | None, pictures: int) -> int:
     return int(found[1]) if found[1] else int(float(found[2]) / 100 * pictures)
 
 
+def unmended(damaged: int, added: int, max_removed: int | str | None) -> str:
+    """Return why a build must not be published that did not make up for damage; empty: it did.
+
+    Parameters
+    ----------
+    damaged : int
+        Pictures that were in damaged segments.
+    added : int
+        Pictures that are new to the index since these were left away.
+    max_removed : int or str, optional
+        See :func:`allowed`; here of the damaged ones.
+    """
+    limit = allowed(max_removed, damaged)
+    if damaged - added <= limit:
+        return ""
+    return (
+        f"damaged segments held {damaged:,} pictures, of which {max(added, 0):,} were found again, "
+        f"{limit:,} may be missing (--max-removed)"
+    )
+
+
 def objection(losses: Sequence[Loss], max_removed: int | str | None) -> str:
     """Return why a build must not be published; empty when nothing speaks against it."""
     lines = []

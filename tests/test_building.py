@@ -21,7 +21,14 @@ import pytest
 
 import annidx
 from annidx import building, graphs, layout, roots
-from annidx.errors import FolderNotFound, IndexDamaged, IndexLocked, IndexNotFound, UsageError
+from annidx.errors import (
+    FolderNotFound,
+    IndexDamaged,
+    IndexLocked,
+    IndexNotFound,
+    PublishRefused,
+    UsageError,
+)
 from annidx.model import BuildReport, Progress, Record
 from annidx.options import Options
 from annidx.search.recall import Certificate
@@ -823,6 +830,56 @@ def test_a_damaged_segment_is_extracted_again(
     assert min(each.image_id for each in table(index).values()) >= first  # no number twice
     assert not any(history.verify(index))
     assert counted(build()) == {}
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_was_damaged_and_cannot_be_found_again_is_no_reason_to_publish(
+    build: Build, archive: Path, index: Path, monkeypatch: pytest.MonkeyPatch, empty: bool
+) -> None:
+    build()
+    (path,) = (index / "segments" / f"{each}.parquet" for each in segments_of(index, "pictures"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    archive.rename(archive.with_name("away"))
+    if empty:
+        archive.mkdir()
+    monkeypatch.setattr(building, "INTERIM_S", 0.0)
+    with pytest.raises(PublishRefused, match="damaged segments held 6 pictures, of which 0 were"):
+        build(known=True, max_removed=5)
+    assert len(files.manifest_paths(index)) == 1
+    report = build(known=True, force=True)
+    assert report.images == 0
+    assert "but for those in damaged segments" in report.warnings[1]
+    if empty:
+        archive.rmdir()
+    archive.with_name("away").rename(archive)
+    assert build().images == 6
+
+
+def test_what_was_damaged_is_found_by_two_builds(
+    build: Build, archive: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build()
+    (path,) = (index / "segments" / f"{each}.parquet" for each in segments_of(index, "pictures"))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    (archive / "0.png").rename(archive.with_name("0.png"))
+    with pytest.raises(PublishRefused, match="of which 5 were found"):
+        build(max_removed=0)
+    archive.with_name("0.png").rename(archive / "0.png")
+    report = build(max_removed=0)
+    assert (report.images, report.adopted, report.decoded) == (6, 5, 1)
+
+
+def test_a_refusal_after_interim_snapshots_names_the_one_that_stays(
+    build: Build, archive: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build()
+    (archive / "0.png").unlink()
+    save(archive / "new.png", photo(7))
+    monkeypatch.setattr(building, "INTERIM_S", 0.0)
+    with pytest.raises(PublishRefused, match=r"not published, snapshot ([2-9]) stays"):
+        build(max_removed=0)
+    assert snapshot.current(index).manifest.number > 1
 
 
 def segments_of(index: Path, kind: str) -> list[str]:
