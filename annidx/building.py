@@ -442,7 +442,7 @@ def _missed(entry: GraphEntry) -> str:
     return (
         f"a graph for {entry.metric} missed its target (recall {entry.recall}, "
         f"{entry.found_itself:.4f} find themselves) and is not used: its {entry.nodes:,} vectors "
-        "are searched by the exact engine."
+        "are searched by the exact engine. annidx build --rebuild-graphs tries again."
     )
 
 

@@ -118,7 +118,7 @@ def _print(index: Index, fields: dict[str, Any]) -> None:
         recall = "no pairs in the sample"
         if graph["recall"] is not None:
             recall = f"recall {graph['recall']:.4f} of {graph['sampled_pairs']:,} sampled pairs"
-        used = "" if graph["used"] else ", NOT USED: build again"
+        used = "" if graph["used"] else ", NOT USED: annidx build --rebuild-graphs tries again"
         print(f"graph      {graph['metric']}: {graph['nodes']:,} nodes, {recall}{used}")
     for metric, count in fields["uncovered"].items():
         if count:
