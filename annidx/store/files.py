@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import resource
 import shutil
 import stat
 import time
@@ -24,6 +25,7 @@ from filelock import FileLock, Timeout
 from annidx.errors import IndexLocked
 
 FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "staging", "tmp")
+_OPEN_FILES = 65_536
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
@@ -198,6 +200,15 @@ def _in_place_of(place: Path, staged: Path, mode: int | None) -> Iterator[Binary
         staged.replace(place)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def open_many() -> None:
+    """Let this process open as many files as it may: a snapshot holds all of its own open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def sync_folder(folder: Path) -> None:

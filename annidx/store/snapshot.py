@@ -46,6 +46,7 @@ class Snapshot:
     def __init__(self, index: Path, manifest: Manifest) -> None:
         self.index = index
         self.manifest = manifest
+        files.open_many()
         # Every file is opened here: what prune unlinks later stays readable for this snapshot.
         self.pictures = self._open("pictures")
         self.other = self._open("other")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import stat
 from dataclasses import replace
 from itertools import pairwise
@@ -315,3 +316,14 @@ def test_runs(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
         again[start : start + count] = True
     assert again.tolist() == mask.tolist()
     assert all(one + count < other for (one, count), (other, _) in pairwise(runs))
+
+
+def test_more_segments_than_a_process_may_open_at_first(index: Path) -> None:
+    """A first build of days has published a small segment every ten minutes."""
+    entries = tuple(snapshot.add_segment(index, [record(n)], "pictures") for n in range(20))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 10, hard))
+    try:
+        assert len(Snapshot(index, replace(EMPTY, segments=entries)).pictures) == 20
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
