@@ -84,9 +84,7 @@ class SegmentWriter:
         """Take rows that have their numbers."""
         if self._journal is not None:
             self._journal.append(table, kind)
-        self._tables[kind].append(table)
-        if sum(len(each) for each in self._tables[kind]) >= ROWS:
-            self._write(kind)
+        self._keep(table, kind)
 
     def carry(self, rowset: Rowset, carried: Sequence[Carried], names: Iterable[str]) -> None:
         """Take old rows over under new facts, with the named descriptors; at least one."""
@@ -124,7 +122,11 @@ class SegmentWriter:
         names : iterable of str
             The descriptors to take over.
         """
-        taken = []
+        if not entries:
+            return
+        kind = entries[0].kind
+        self._gather(kind)
+        waiting, self._tables[kind] = self._tables[kind], []
         for entry in entries:
             segment = rowset.segments[rowset.place(entry.sha256)]
             segment.sealed.check(anew=True)  # never launder damage
@@ -132,11 +134,9 @@ class SegmentWriter:
             for start, count in entry.removed:
                 live[start : start + count] = False
             if live.any():
-                taken.append(segment.table(np.flatnonzero(live), names))
-        if taken:
-            kind = entries[0].kind
-            self._gather(kind)
-            self._tables[kind][:0] = taken
+                self._keep(segment.table(np.flatnonzero(live), names), kind)
+        for table in waiting:
+            self._keep(table, kind)
 
     def flush(self) -> None:
         """Write what is waiting."""
@@ -167,6 +167,11 @@ class SegmentWriter:
             self._numbers[kind].clear()
             changed = {"image_id": numbers, "first_seen_ns": seen}
             self.take(with_columns(table_of(records, kind), changed), kind)
+
+    def _keep(self, table: pa.Table, kind: Kind) -> None:
+        self._tables[kind].append(table)
+        if sum(len(each) for each in self._tables[kind]) >= ROWS:
+            self._write(kind)
 
     def _write(self, kind: Kind) -> None:
         table = pa.concat_tables(self._tables[kind])

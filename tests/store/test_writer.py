@@ -111,6 +111,23 @@ def test_absorbed_segments_come_first(index: Path, monkeypatch: pytest.MonkeyPat
     assert [each.image_id for each in records] == [10, 11, 12, 13, 21, 100, 101, 102]
 
 
+def test_what_is_absorbed_is_written_on_the_way(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed first build of days leaves hundreds of segments: not all fit into memory."""
+    monkeypatch.setattr(writer, "ROWS", 10)
+    parts = [[record(n) for n in range(start, start + 4)] for start in range(0, 40, 4)]
+    entries = [snapshot.add_segment(index, part, "pictures") for part in parts]
+    made = SegmentWriter(index, 100, NOW_NS)
+    made.add(new(40))
+    manifest = Manifest(1, "", (Root(1, b"/r"),), tuple(entries))
+    made.absorb(Snapshot(index, manifest).pictures, entries, DESCRIPTORS)
+    assert made.written == 40
+    made.flush()
+    numbers = [each.image_id for part in stored(index, made.entries) for each in part]
+    assert numbers == [*range(40), 100]
+
+
 def test_damage_is_not_carried_over(index: Path) -> None:
     """Into a new file with a new hash, where nobody would ever see it."""
     entry = snapshot.add_segment(index, [record(1), record(2)], "pictures")
