@@ -9,8 +9,6 @@ from annidx.commands.common import bytes_text, index_path, plural, print_json, p
 from annidx.model import IGNORED, READABLE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from annidx.store.history import Listed
     from annidx.store.manifest import Manifest
 
@@ -39,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if listed and not args.json:
         print("snapshot  created                      pictures  unreadable      bytes")
     for each in listed:
-        fields = _fields(index, each, current)
+        fields = _fields(each, current)
         if args.json:
             print_json(fields)
         elif each.manifest is None:
@@ -52,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fields(index: Path, listed: Listed, current: int) -> dict[str, Any]:
+def _fields(listed: Listed, current: int) -> dict[str, Any]:
     manifest = listed.manifest
     if manifest is None:
         return {"snapshot": listed.number, "current": False, "damaged": listed.damage}

@@ -22,7 +22,6 @@ from annidx.store.snapshot import Snapshot
 from annidx.store.tables import AT_ONCE, PICTURES, Export
 
 _PATHS = ("path", "path_base64")
-_COMPANIONS = ("companions", "companions_base64")
 _HASHES = ("content_hash", "pixel_hash")
 _READ = ["root_id", *(name for name in PICTURES.names if not name.endswith("_base64"))]
 _UNKNOWN: dict[str, Any] = {
