@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from annidx import graphs, layout
 from annidx.changes import KnownFiles
 from annidx.layout import Size
-from annidx.store.manifest import GraphEntry, SegmentEntry
+from annidx.store.manifest import KINDS, GraphEntry, SegmentEntry
 from annidx.store.snapshot import Snapshot
 from annidx.store.writer import SegmentWriter
 
@@ -52,6 +52,8 @@ def arrange(
     anew : bool
         True when none of them may stay.
     """
+    for kind in KINDS:
+        writer.take_back(kind, names)
     rowset, old = known.entries("pictures")
     groups = layout.groups_of([each.sha256 for each in old], [each.segments for each in entries])
     plan = layout.plan(

@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 from annidx import failures, repair, sanity
 from annidx import roots as rooted
@@ -32,7 +31,7 @@ from annidx.options import Options
 from annidx.roots import PathLike
 from annidx.store import files, history, identity, journal, snapshot
 from annidx.store.journal import Journal
-from annidx.store.manifest import GraphEntry, Kind, Manifest, Root, SegmentEntry
+from annidx.store.manifest import KINDS, GraphEntry, Manifest, Root, SegmentEntry
 from annidx.store.snapshot import Snapshot
 from annidx.store.writer import SegmentWriter
 from annidx.survey import Carry, Survey
@@ -43,7 +42,6 @@ log = logging.getLogger(__name__)
 INTERIM_S = 600.0
 """A long build publishes what it has so far this often."""
 
-_KINDS: tuple[Kind, ...] = get_args(Kind)
 _BREATH = 250  # rows carried before results of workers are looked at
 _WINDOW = 8  # batches a worker that may wait for their turn: what a kill may lose besides
 
@@ -165,7 +163,7 @@ class _Build:
     def _adopt(self, paths: Mapping[int, bytes]) -> None:
         """Take over what an interrupted build had extracted; sweep whatever else it left."""
         history.sweep(self.index)
-        self.first_adopted = {kind: self.known.count(kind) for kind in _KINDS}
+        self.first_adopted = {kind: self.known.count(kind) for kind in KINDS}
         if self.options.rebuild:
             self.journal.replace_old()
             return
@@ -176,6 +174,7 @@ class _Build:
             next_image_id = max(next_image_id, left.next_image_id)
         taken.flush()
         self.journal.replace_old()
+        self.journal.close()  # until there are new rows: who knows what comes before
         if taken.entries:
             segments = (*self.base.segments, *taken.entries)
             self.base = replace(self.base, segments=segments, next_image_id=next_image_id)
@@ -297,7 +296,8 @@ class _Build:
         # A root that was merged into one above stays until its last picture was handed over.
         roots = {**{root.root_id: root for root in self.base.roots}, **self.by_id}
         manifest = replace(manifest, roots=tuple(roots.values()), graphs=self.base.graphs)
-        self.newest = snapshot.publish(self.index, manifest)
+        ended = self.was.number if self.was.interim_of is None else self.was.interim_of
+        self.newest = snapshot.publish(self.index, manifest, interim_of=ended)
         self.journal.restart(self.newest)
 
     def _anew(self, known: Known | None) -> bool:
@@ -324,13 +324,14 @@ class _Build:
         arranged = arrange(self.known, self.writer, self.names, self.was.graphs, anew=anew)
         manifest = self._manifest(arranged.segments)
         opened = Snapshot(self.index, manifest)
-        self.new_failures = failures.new(self.before, opened)
+        self.new_failures = failures.new(self._last_ended(), opened)
         graphs = cover(
             *(opened, arranged.groups, () if anew else self.base.graphs),
             threads=self.workers,
             tell=lambda: self._tell("graph"),
         )
-        self.warnings += [_missed(entry) for entry in graphs if not entry.usable]
+        fresh = [entry for entry in graphs if entry not in self.was.graphs]
+        self.warnings += [_missed(entry) for entry in fresh if not entry.usable]
         manifest = replace(manifest, graphs=tuple(graphs))
         published = not _same_state(manifest, self.newest)
         if published:
@@ -339,6 +340,18 @@ class _Build:
         self.journal.restart(manifest)
         self._prune()
         return (manifest if published else self.newest), published
+
+    def _last_ended(self) -> Snapshot:
+        """Return the snapshot of the last build that came to its end, as far as it is there."""
+        if self.was.interim_of is None:
+            return self.before
+        listed = {each.number: each.manifest for each in history.listing(self.index)}
+        manifest = listed.get(self.was.interim_of) or Manifest(0, "")
+        with contextlib.suppress(IndexDamaged):
+            ended = Snapshot(self.index, manifest)
+            failures.new(ended, ended)
+            return ended
+        return self.before
 
     def _refuse_losses(self, *, interim: bool = False) -> None:
         losses = self.known.losses(self.was.next_image_id, self.walk.excludes, interim=interim)
@@ -454,5 +467,7 @@ def _lost(task: Task, lost: Lost) -> Outcome | Again[Task]:
 
 def _same_state(manifest: Manifest, before: Manifest) -> bool:
     """Tell whether two manifests differ only in when they were made and what the walk left out."""
+    if before.interim_of is not None:
+        return False
     number, created, left_out = before.number, before.created, before.left_out
     return replace(manifest, number=number, created=created, left_out=left_out) == before

@@ -116,7 +116,7 @@ class Survey:
     def _item(self, file: File) -> Item | None:
         root = self._roots[file.root_id]
         path = self._folders[file.root_id] + file.path
-        if self._quick and not root.moved and self._known.keep_unchanged(file, path):
+        if self._quick and self._known.keep_unchanged(file, path):
             return None
         known = self._known.at(path)
         anew = self._anew(known)

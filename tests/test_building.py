@@ -669,6 +669,7 @@ def test_a_graph_that_misses_its_target_is_not_used(
     found = annidx.open(index).query(archive / "0.png")
     assert (found.answer.engine, found.answer.exact, found.answer.recall) == ("exact", True, None)
     assert len(found) == 1
+    assert build().warnings == []  # once is enough
 
 
 # --- crashes, locks, damage -----------------------------------------------------------------------
@@ -911,7 +912,33 @@ def test_a_long_first_build_publishes_what_it_has(
         assert manifest.counts == {"ok": max(seen)}
     assert seen == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2}
     assert set(table(index)) == ALL
+    assert [each.rows for each in snapshot.current(index).manifest.segments] == [6]
     assert counted(build()) == {}
+
+
+def test_failures_that_a_killed_build_published_are_news_all_the_same(
+    build: Build, archive: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build()
+    (archive / "broken.jpg").write_bytes(b"\xff\xd8\xff garbage")
+    aged(archive / "broken.jpg")
+    save(archive / "z.png", photo(30))
+
+    def dying(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "INTERIM_S", 0.0)
+        patch.setattr(building, "arrange", dying)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                build()
+            assert snapshot.current(index).manifest.interim_of == 1
+            save(archive / "zz.png", photo(31))
+    report = build()
+    assert report.new_failures == [os.fsencode(archive / "broken.jpg")]
+    assert snapshot.current(index).manifest.interim_of is None
+    assert build().new_failures == []
 
 
 def test_a_long_later_build_publishes_what_it_has(

@@ -8,11 +8,12 @@ hold. What an index answers is compared with distances computed from the dict.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,13 @@ numbers = st.integers(0, PICTURES - 1)
 # Which of what there is: drawn without looking, since graphs do not come out alike each time.
 picks = st.integers(0, 10**6)
 Holding = dict[str, int]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a kill left open is found here, and not in the middle of another test."""
+    yield
+    gc.collect()
 
 
 @cache

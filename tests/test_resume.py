@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import shutil
 import time
@@ -39,6 +40,13 @@ pytestmark = [
 ]
 
 COUNT = 8
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a kill left open is found here, and not in the middle of another test."""
+    yield
+    gc.collect()
 
 
 class Killed(BaseException):

@@ -186,6 +186,8 @@ def prune(
     ]
     kept = {each.number for each in (whole[-keep:] if keep > 0 else [])} | {current.number}
     kept |= {each.number for each in whole if _age_s(each, now_s) < keep_s}
+    # What a build that did not end went on from: the next one tells from it what is news.
+    kept |= {each.number for each in whole if each.number == current.interim_of}
     gone = [each for each in listed if not (each.manifest and each.number in kept)]
     needed = {path for number in kept for path in files_of[number]}
     freed = _size([each.path for each in gone])

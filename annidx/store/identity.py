@@ -14,7 +14,7 @@ from pathlib import Path
 
 from annidx.errors import IndexDamaged, IndexNotFound, IndexTooNew
 from annidx.store import files
-from annidx.store.manifest import FORMAT, too_new_message
+from annidx.store.manifest import FORMAT, is_flipped, too_new_message
 
 _CURE = 'Run "annidx build" to mend it.'
 
@@ -49,7 +49,8 @@ def index_id(index: Path) -> str:
     if not isinstance(found, int):
         message = f"{where}: its format is {found!r}, a number was expected. {_CURE}"
         raise IndexDamaged(message)
-    if found > FORMAT and fields.get("checksum") != _checksum(FORMAT, name):  # else a flipped bit
+    flipped = is_flipped(found) and fields.get("checksum") == _checksum(FORMAT, name)
+    if found > FORMAT and not flipped:
         raise IndexTooNew(too_new_message(str(where), found))
     expected = fields.get("checksum", _checksum(found, name))
     if expected != _checksum(found, name):

@@ -14,16 +14,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 
 from annidx.store import files
-from annidx.store.manifest import Kind, Manifest
+from annidx.store.manifest import KINDS, Kind, Manifest
 from annidx.store.segment import schema, with_columns
 
-_KINDS: tuple[Kind, ...] = get_args(Kind)
 _LENGTH = 8
 _DIGEST = 32
 
@@ -98,7 +97,7 @@ class Journal:
 
     def replace_old(self) -> None:
         """Take the place of the journal that an interrupted build left."""
-        for kind in _KINDS:
+        for kind in KINDS:
             new, old = (self._folder / f"{kind}.journal{end}" for end in (".new", ""))
             if kind in self._open:
                 files.replace(new, old)
@@ -135,7 +134,7 @@ class Journal:
 
 def intent(index: Path, base: Manifest) -> Intent:
     """Return what an interrupted build that went on from `base` was asked for; empty without."""
-    for kind in _KINDS:
+    for kind in KINDS:
         facts = json.loads(next(_frames(index / "staging" / f"{kind}.journal"), b"{}"))
         if facts.get("builds_on") == _state(base):
             roots = [base64.b64decode(path) for path in facts["roots"].values()]
@@ -175,7 +174,7 @@ def left_behind(
         Descriptors and their versions.
     """
     today = {path: root_id for root_id, path in roots.items()}
-    for kind in _KINDS:
+    for kind in KINDS:
         frames = _frames(index / "staging" / f"{kind}.journal")
         facts = json.loads(next(frames, b"{}"))
         description = next(frames, None)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from annidx.errors import IndexDamaged, IndexTooNew
 
@@ -21,6 +21,7 @@ FORMAT = 1
 """Version of everything on disk. A new column does not make a new format."""
 
 Kind = Literal["pictures", "other"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ class Manifest:
         Of the index that it belongs to, as in ``annidx.json``.
     restores : int
         The number of the snapshot that a roll-back restored in this one; 0 for one of a build.
+    interim_of : int or None
+        For what a build published before its end: the snapshot that it went on from, 0 for none.
     """
 
     number: int
@@ -149,6 +152,7 @@ class Manifest:
     limits: Mapping[str, int] = field(default_factory=dict)
     index_id: str = ""
     restores: int = 0
+    interim_of: int | None = None
 
     def to_json(self) -> bytes:
         """Return the canonical JSON: sorted keys, no spaces, its own checksum in 'checksum'."""
@@ -178,8 +182,8 @@ class Manifest:
         try:
             fields = json.loads(data)
             found, checksum = fields["format"], fields.pop("checksum")
-            # One that would be whole in this format has a flipped bit and is no newer one.
-            if found > FORMAT and checksum != _digest({**fields, "format": FORMAT}):
+            flipped = is_flipped(found) and checksum == _digest({**fields, "format": FORMAT})
+            if found > FORMAT and not flipped:
                 raise IndexTooNew(too_new_message(where, found))
             expected = _digest(fields)
             if checksum != expected:
@@ -199,6 +203,13 @@ def too_new_message(where: str, found: object) -> str:
         f"{where}: written in index format {found}, this annidx reads formats up to {FORMAT}. "
         "Upgrade annidx, or build a new index elsewhere."
     )
+
+
+def is_flipped(found: int) -> bool:
+    """Tell whether a format number is one flipped bit away from this one's, as 3, 5 and 9 are."""
+    shown, right = str(found).encode(), str(FORMAT).encode()
+    pairs = zip(shown, right, strict=False)
+    return len(shown) == len(right) and sum((a ^ b).bit_count() for a, b in pairs) == 1
 
 
 def _canonical(fields: Mapping[str, Any]) -> bytes:

@@ -106,6 +106,11 @@ class Rowset:
         """Return the stored bytes of a descriptor, one mapped block a segment."""
         return [segment.descriptor(name) for segment in self.segments]
 
+    def holding(self, rows: Sequence[int]) -> list[Segment]:
+        """Return the segments that hold some rows."""
+        owners = np.unique(np.searchsorted(self.starts, np.array(rows), side="right") - 1)
+        return [self.segments[owner] for owner in owners]
+
     def place(self, sha256: str) -> int:
         """Return the place of a segment among the segments."""
         return [entry.sha256 for entry in self.entries].index(sha256)

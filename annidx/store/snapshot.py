@@ -191,7 +191,9 @@ def read_manifest(path: Path, known_id: str) -> Manifest:
     return manifest
 
 
-def publish(index: Path, manifest: Manifest, *, restores: int = 0) -> Manifest:
+def publish(
+    index: Path, manifest: Manifest, *, restores: int = 0, interim_of: int | None = None
+) -> Manifest:
     """Make `manifest` the current snapshot, under the number after the newest file.
 
     All files that it names must be sealed already. Returns it with its number.
@@ -202,10 +204,18 @@ def publish(index: Path, manifest: Manifest, *, restores: int = 0) -> Manifest:
     manifest : Manifest
     restores : int
         The number of the snapshot that it restores; 0 when it is the result of a build.
+    interim_of : int, optional
+        The number of the snapshot that a build went on from that has not come to its end.
     """
     newest = max((int(path.stem) for path in files.manifest_paths(index)), default=0)
     known_id = identity.index_id(index)
-    numbered = replace(manifest, number=newest + 1, index_id=known_id, restores=restores)
+    numbered = replace(
+        manifest,
+        number=newest + 1,
+        index_id=known_id,
+        restores=restores,
+        interim_of=interim_of,
+    )
     files.write_new(manifest_path(index, numbered.number), numbered.to_json(), index)
     return numbered
 

@@ -14,7 +14,7 @@ from annidx.store import snapshot
 from annidx.store.journal import Journal
 from annidx.store.manifest import Kind, SegmentEntry
 from annidx.store.rowset import Rowset
-from annidx.store.segment import OF_FILE, ROWS, table_of, with_columns
+from annidx.store.segment import OF_FILE, ROWS, Segment, table_of, with_columns
 
 _BATCH = 32  # rows that a kill may lose
 
@@ -65,6 +65,7 @@ class SegmentWriter:
         self.now_ns = now_ns
         self.entries: list[SegmentEntry] = []
         self._journal = journal
+        self._checked: set[Path] = set()
         self._records: dict[Kind, list[Record]] = {"pictures": [], "other": []}
         self._numbers: dict[Kind, list[tuple[int, int]]] = {"pictures": [], "other": []}
         self._tables: dict[Kind, list[pa.Table]] = {"pictures": [], "other": []}
@@ -89,6 +90,10 @@ class SegmentWriter:
     def carry(self, rowset: Rowset, carried: Sequence[Carried], names: Iterable[str]) -> None:
         """Take old rows over under new facts, with the named descriptors; at least one."""
         in_order = sorted(carried, key=lambda each: each.row)
+        for segment in rowset.holding([each.row for each in in_order]):
+            if segment.path not in self._checked:
+                segment.sealed.check(anew=True)  # never launder damage
+                self._checked.add(segment.path)
         kind = rowset.entries[0].kind
         table = rowset.table(np.array([each.row for each in in_order]), names)
         ids, seen = table["image_id"].to_pylist(), table["first_seen_ns"].to_pylist()
@@ -137,6 +142,15 @@ class SegmentWriter:
                 self._keep(segment.table(np.flatnonzero(live), names), kind)
         for table in waiting:
             self._keep(table, kind)
+
+    def take_back(self, kind: Kind, names: Iterable[str]) -> None:
+        """Take back small segments that were written for interim snapshots: they become one."""
+        small = [each for each in self.entries if each.kind == kind and each.rows < ROWS // 2]
+        if len(small) + bool(self.waiting(kind)) < 2:
+            return
+        self.entries = [each for each in self.entries if each not in small]
+        opened = [(each, Segment(snapshot.segment_path(self.index, each), each)) for each in small]
+        self.absorb(Rowset(opened), small, names)
 
     def flush(self) -> None:
         """Write what is waiting."""

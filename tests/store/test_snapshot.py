@@ -114,9 +114,15 @@ def test_a_newer_index(index: Path) -> None:
 
 def test_a_flipped_bit_makes_no_newer_index(index: Path) -> None:
     marker = index / "annidx.json"
-    marker.write_bytes(marker.read_bytes().replace(b'"format": 1', b'"format": 9'))
-    with pytest.raises(IndexDamaged, match=r"annidx\.json: .*checksum"):
-        identity.index_id(index)
+    whole = marker.read_bytes()
+    for found in (b"3", b"5", b"9"):
+        marker.write_bytes(whole.replace(b'"format": 1', b'"format": ' + found))
+        with pytest.raises(IndexDamaged, match=r"annidx\.json: .*checksum"):
+            identity.index_id(index)
+    for found in (b"2", b"11", b"99"):
+        marker.write_bytes(whole.replace(b'"format": 1', b'"format": ' + found))
+        with pytest.raises(IndexTooNew):
+            identity.index_id(index)
 
 
 def test_two_that_make_one_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
