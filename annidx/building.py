@@ -378,7 +378,7 @@ class _Build:
         broken = history.prune(self.index, self.clock() / 1e9).broken
         if broken:
             numbers = ", ".join(map(str, broken))
-            self.warnings.append(f"earlier snapshots were not whole and are removed: {numbers}")
+            self.warnings.append(f"snapshots that were not whole are removed: {numbers}")
 
     def _manifest(self, segments: Sequence[SegmentEntry]) -> Manifest:
         now = datetime.fromtimestamp(self.clock() / 1e9, UTC)

@@ -75,8 +75,7 @@ def load(opened: Snapshot, each: Usable) -> Placed:
     hnsw, sidecar = opened.graph(each.entry)
     with sidecar.open() as handle:
         description = handle.read()
-    # By its descriptor: the name may be gone by now.
-    graph = graphs.load(Path(f"/dev/fd/{hnsw.descriptor}"), description, str(sidecar.path))
+    graph = graphs.load(hnsw.descriptor, description, str(hnsw.path))
     return Placed(graph, each.covers.start)
 
 
@@ -149,7 +148,8 @@ def _attempt(
     rows = np.flatnonzero(vectors.live[covers.start : covers.stop]) + covers.start
     built, share = graphs.build(vectors, rows, first=covers.start, ef=ef, threads=threads)
     staged = files.staging_path(index, ".hnsw")
-    built.save(staged)
+    with files.create_file(staged) as handle:
+        built.save(handle)
     digest, size = files.seal(staged, index / "graphs", ".hnsw")
     facts = {"metric": vectors.descriptor.name, "rows": len(rows), "sha256": digest}
     facts |= {"segments": list(segments), "found_itself": share}
@@ -160,7 +160,8 @@ def _attempt(
         handle.write(sidecar)
     sidecar_digest, _ = files.seal(staged, index / "graphs", ".json")
     # What was written is what will be used: it is loaded back, and that one is measured.
-    where = f"the graph for {vectors.descriptor.name}"
-    loaded = graphs.load(index / "graphs" / f"{digest}.hnsw", sidecar, where)
+    with files.open_file(index / "graphs" / f"{digest}.hnsw") as handle:
+        where = f"the graph for {vectors.descriptor.name}"
+        loaded = graphs.load(handle.fileno(), sidecar, where)
     certificate = certify(vectors, Placed(loaded, covers.start), rows, vectors.descriptor.cutoff)
     return _Attempt(digest, size, sidecar_digest, built.nodes, share, certificate)

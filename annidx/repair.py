@@ -102,7 +102,7 @@ def _is_whole(index: Path, entry: SegmentEntry, warnings: list[str]) -> bool:
         what = (
             "pictures" if entry.kind == "pictures" else "files that are no pictures or unreadable"
         )
-        fate = f"the {entry.live:,} {what} in it are looked at anew"
+        fate = f"what is in it is looked at anew: {entry.live:,} {what}"
         warnings.append(f"{error.path}: {_difference(error)}; {fate}")
         return False
     return True

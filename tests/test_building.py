@@ -826,7 +826,7 @@ def test_a_damaged_segment_is_extracted_again(
     assert report.images == report.decoded == 6
     assert report.removed == 0
     assert f"{path}: damaged (expected " in report.warnings[0]
-    assert "the 6 pictures in it are looked at anew" in report.warnings[0]
+    assert "what is in it is looked at anew: 6 pictures" in report.warnings[0]
     assert set(table(index)) == ALL
     assert min(each.image_id for each in table(index).values()) >= first  # no number twice
     assert not any(history.verify(index))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
@@ -191,6 +192,31 @@ def test_a_poor_graph_is_built_again_with_more_effort(
     entry = make(small)
     assert tried == list(EF_CONSTRUCTION)
     assert (entry.usable, entry.recall) == (True, 1.0)
+
+
+def test_a_graph_whose_nodes_do_not_find_themselves_can_be_published(
+    small: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its entry goes into the manifest, as JSON: numbers of Python and not of numpy."""
+    nearest = Graph.nearest
+
+    def astray(self: Graph, point: Any, count: int) -> Any:
+        nodes, squared = nearest(self, point, max(count, 2))
+        return (nodes[1:], squared[1:]) if count == 1 else (nodes, squared)
+
+    monkeypatch.setattr(Graph, "nearest", astray)
+    entry = make(small)
+    assert (entry.usable, type(entry.usable), type(entry.found_itself)) == (False, bool, float)
+    assert entry.found_itself < SELF_TARGET
+    manifest = replace(small.manifest, graphs=(entry,))
+    assert Manifest.from_json(manifest.to_json(), "here").graphs == (entry,)
+
+
+def test_an_index_whose_path_is_no_utf8(tmp_path: Path) -> None:
+    index = tmp_path / os.fsdecode(b"\xff\xfe latin")
+    identity.create(index)
+    shot = opened(index, [segment(index, thumbs(3, 1))])
+    assert load_made(shot, make(shot)).nodes == 3
 
 
 def test_a_graph_over_some_of_the_segments(small: Snapshot) -> None:

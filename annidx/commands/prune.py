@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     }
     verb = "would be removed" if args.dry_run else "removed"
     sentence = (
-        f"{plural(removed, 'snapshot')} {verb}, {bytes_text(pruned.bytes_freed)}; {kept} stay"
+        f"{plural(removed, 'snapshot')} {verb}, {bytes_text(pruned.bytes_freed)}; {kept} kept"
     )
     print_summary(args, fields, sentence)
     return 0

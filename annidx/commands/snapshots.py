@@ -46,7 +46,10 @@ def run(args: argparse.Namespace) -> int:
             _print(fields)
     count = len(listed)
     summary = {"count": count, "snapshot": current}
-    print_summary(args, summary, f"{plural(count, 'snapshot')}, {current} is current")
+    sentence = (
+        f"{plural(count, 'snapshot')}, {current} is current" if current else "no snapshot yet"
+    )
+    print_summary(args, summary, sentence)
     return 0
 
 

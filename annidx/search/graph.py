@@ -13,12 +13,10 @@ import base64
 import errno
 import json
 import logging
-import os
 import sys
 import threading
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -88,13 +86,19 @@ class Graph:
         parts = [self.members[self.offsets[node] : self.offsets[node + 1]] for node in nodes]
         return np.sort(np.concatenate(parts)).astype(np.intp) if parts else np.zeros(0, np.intp)
 
-    def save(self, path: Path) -> None:
-        """Write the .hnsw file. Only a graph that was built, not loaded, can be saved."""
+    def save(self, handle: BinaryIO) -> None:
+        """Write the .hnsw file. Only a graph that was built, not loaded, can be saved.
+
+        Parameters
+        ----------
+        handle : binary file
+            Open for writing, by its descriptor: nmslib takes no path that is not UTF-8.
+        """
         try:
-            self.handle.saveIndex(os.fspath(path), save_data=False)
+            self.handle.saveIndex(f"/dev/fd/{handle.fileno()}", save_data=False)
         except RuntimeError as error:  # nmslib hides errno behind its stream's own words
             message = f"the graph cannot be written ({error}): is the disk full?"
-            raise OSError(errno.EIO, message, os.fspath(path)) from None
+            raise OSError(errno.EIO, message, str(handle.name)) from None
 
     def sidecar(self, facts: dict[str, Any]) -> bytes:
         """Return the JSON that stands beside the .hnsw file; `facts` are added to it."""
@@ -144,8 +148,17 @@ def build(
     return graph, _share_found(graph, points)
 
 
-def load(path: Path, sidecar: bytes, where: str) -> Graph:
+def load(descriptor: int, sidecar: bytes, where: str) -> Graph:
     """Load a graph whose files' hashes were checked.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the .hnsw file, open for reading: its name may be gone, or be no UTF-8.
+    sidecar : bytes
+        The .json beside it.
+    where : str
+        Named in errors.
 
     Raises
     ------
@@ -165,9 +178,9 @@ def load(path: Path, sidecar: bytes, where: str) -> Graph:
         raise IndexDamaged(message) from None
     handle = _nmslib().init(method="hnsw", space="l2")
     try:
-        handle.loadIndex(os.fspath(path), load_data=False)
+        handle.loadIndex(f"/dev/fd/{descriptor}", load_data=False)
     except Exception as error:  # nmslib raises bare RuntimeErrors of many kinds
-        message = f"{path}: nmslib cannot load it ({error})"
+        message = f"{where}: nmslib cannot load it ({error})"
         raise IndexDamaged(message) from None
     handle.setQueryTimeParams({"efSearch": EF_SEARCH})
     return Graph(handle, projection, offsets, members)
@@ -216,7 +229,7 @@ def _share_found(graph: Graph, points: Points) -> float:
     for node in checked:
         nodes, squared = graph.nearest(points[node], 1)
         found += len(nodes) == 1 and (nodes[0] == node or squared[0] <= 0.0)
-    return found / len(checked)
+    return float(found / len(checked))
 
 
 def _encode(array: npt.NDArray[Any]) -> str:

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import stat
@@ -24,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from annidx.errors import IndexLocked
 
+_MANIFEST = re.compile(r"[0-9]+\.json")
 FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "staging", "tmp")
 _OPEN_FILES = 65_536
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -45,10 +47,26 @@ def make_folders(index: Path) -> None:
 
 
 def manifest_paths(index: Path) -> list[Path]:
-    """Return the manifests of an index, lowest number first."""
+    """Return the manifests of an index, lowest number first.
+
+    Raises
+    ------
+    OSError
+        When the folder is there and cannot be listed: nobody is to take it for an empty one.
+    """
+    folder = index / "snapshots"
     try:
-        return sorted(path for path in (index / "snapshots").glob("*.json") if path.stem.isdigit())
-    except OSError:
+        paths = list(folder.iterdir())  # which, unlike glob(), says what went wrong
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(path for path in paths if _MANIFEST.fullmatch(path.name))
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return what is in a folder of the index; nothing when it is not there."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -20,6 +20,9 @@ KEEP_S = 24 * 3600.0
 """prune also keeps the snapshots that are younger, in seconds."""
 
 
+_CLOCK_S = 3600.0  # two machines' clocks may differ
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One manifest of an index.
@@ -204,12 +207,13 @@ def prune(
 def sweep(index: Path) -> None:
     """Remove what crashed builds left; only under the writer's lock.
 
-    While a manifest is damaged nobody knows what it names: then only ``tmp/`` is swept.
+    While a manifest is damaged, or there is none, nobody knows what is needed: then only ``tmp/``
+    is swept.
     """
-    for path in (index / "tmp").iterdir():
+    for path in files.listed(index / "tmp"):
         files.discard(path)
     found = whatever_it_is(index)
-    if any(each.manifest is None for each in found):
+    if not found or any(each.manifest is None for each in found):
         return
     needed = {path for each in found if each.manifest for path in named(index, each.manifest)}
     for path in _sealed_files(index):
@@ -230,10 +234,12 @@ def verify(index: Path) -> Iterator[FileDamaged | None]:
         yield None
     except IndexDamaged as error:
         yield _damage(index / "annidx.json", str(error))
+    if not files.manifest_paths(index) and (loss := snapshot.lost_manifests(index)):
+        yield _damage(index / "snapshots", loss)
     checked: set[Path] = set()
     for each in whatever_it_is(index, known_id):
         if each.manifest is None:
-            cure = 'Run "annidx build": it goes on from the snapshot before.'
+            cure = 'Run "annidx build": it goes on from the newest whole one.'
             yield _damage(each.path, f"{each.damage}. {cure}")
             continue
         yield None
@@ -244,6 +250,10 @@ def verify(index: Path) -> Iterator[FileDamaged | None]:
             if damage and not each.path.exists():  # pruned meanwhile, and then its files
                 break
             checked.add(path)
+            yield damage
+    for path in _sealed_files(index):  # of a damaged manifest, or left over: its name is its hash
+        damage = None if path in checked else _damage_of(path, path.stem, None, anew=True)
+        if damage and path.exists():
             yield damage
 
 
@@ -266,13 +276,16 @@ def _damage(path: Path, message: str) -> FileDamaged:
 
 
 def _age_s(manifest: Manifest, now_s: float) -> float:
-    if not manifest.created:  # `roots add` made such ones once
+    """Return how long ago a snapshot was made; one of the future, by a wrong clock, is old."""
+    try:
+        age = now_s - datetime.fromisoformat(manifest.created).timestamp()
+    except ValueError:  # `roots add` said nothing once
         return float("inf")
-    return now_s - datetime.fromisoformat(manifest.created).timestamp()
+    return age if age > -_CLOCK_S else float("inf")
 
 
 def _sealed_files(index: Path) -> list[Path]:
-    return [path for name in ("segments", "graphs") for path in (index / name).iterdir()]
+    return [path for name in ("segments", "graphs") for path in files.listed(index / name)]
 
 
 def _size(paths: Iterable[Path]) -> int:

@@ -69,6 +69,9 @@ def create(index: Path) -> None:
     IndexNotFound
         When the folder exists and holds something else.
     """
+    if index.is_symlink() and not index.exists():
+        message = f"{index}: a symbolic link that leads nowhere. Name another folder with --index."
+        raise IndexNotFound(message)
     if _where(index).exists():
         index_id(index)
     # The folders alone are what a build leaves that was killed right at its start.

@@ -143,6 +143,8 @@ def current_manifest(index: Path, warnings: list[str] | None = None) -> Manifest
     """
     known_id = identity.index_id(index)
     numbered = files.manifest_paths(index)
+    if not numbered and (loss := lost_manifests(index)):
+        raise IndexDamaged(loss)
     damaged = []
     for path in reversed(numbered):
         try:
@@ -165,6 +167,20 @@ def current_manifest(index: Path, warnings: list[str] | None = None) -> Manifest
         message = f"{index}: none of its {len(damaged)} manifests is whole ({damaged[0]}). {cure}"
         raise IndexDamaged(message)
     return None
+
+
+def lost_manifests(index: Path) -> str:
+    """Return what is wrong with an index without manifests; empty when nothing was published yet.
+
+    A first build that was killed leaves segments, too, but it leaves its journal as well.
+    """
+    there = sum(1 for name in ("segments", "graphs") for _ in files.listed(index / name))
+    if there == 0 or files.listed(index / "staging"):
+        return ""
+    return (
+        f"{index / 'snapshots'}: holds no manifest, though {there} files of segments and graphs "
+        'are there. Run "annidx build --rebuild FOLDER..." to start anew, or bring the folder back.'
+    )
 
 
 def read_manifest(path: Path, known_id: str) -> Manifest:

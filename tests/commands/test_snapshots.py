@@ -90,7 +90,7 @@ def test_prune(index: Path) -> None:
     assert before - after == done["bytes_freed"] > 0
     assert [row["snapshot"] for row in json_lines("snapshots", index=index)[0]] == [3]
     text = run("prune", index=index).stdout
-    assert text == "0 snapshots removed, 0 B; 1 stay\n"
+    assert text == "0 snapshots removed, 0 B; 1 kept\n"
 
 
 def test_a_build_prunes(index: Path, album: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_damaged_segment_is_noticed_and_mended(
     assert '"annidx build"' in line
     done = run("build", index=small_index)
     assert f"annidx: warning: {path}: damaged (expected " in done.stderr
-    assert "pictures in it are looked at anew" in done.stderr
+    assert "what is in it is looked at anew: 2 pictures" in done.stderr
     run("verify", index=small_index)
     assert run("pairs", "--json", index=small_index).stdout.splitlines()[:-1] == before
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 
 from annidx.descriptors import DESCRIPTORS, SIGNATURE, THUMB, Descriptor
 from annidx.images.gray import luma
+from annidx.search import graph as graphs
+from annidx.search.graph import Graph
 from annidx.search.vectors import Stored
 from tests import making
 
@@ -48,3 +51,15 @@ def in_gray(metric: Descriptor, thumbs: Stored) -> Stored:
     at = np.linspace(0, 19, side).round().astype(np.intp)
     pixels = thumbs.reshape(-1, 20, 20, 3)[:, at][:, :, at]
     return luma(pixels).reshape(len(thumbs), metric.dimension)
+
+
+def save(graph: Graph, path: Path) -> None:
+    """Write a graph's .hnsw file."""
+    with path.open("wb") as handle:
+        graph.save(handle)
+
+
+def load(path: Path, sidecar: bytes, where: str) -> Graph:
+    """Load a graph from its file."""
+    with path.open("rb") as handle:
+        return graphs.load(handle.fileno(), sidecar, where)

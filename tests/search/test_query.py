@@ -18,7 +18,7 @@ from annidx.search.graph import Graph
 from annidx.search.query import FETCHES, GraphAnswer, Placed, graph_search
 from annidx.search.vectors import Rows, Stored, Vectors
 from tests.making import copies, thumbs, vectors
-from tests.search.spreads import METRICS, mixture, name_of, spread
+from tests.search.spreads import METRICS, load, mixture, name_of, save, spread
 
 CUTOFF = 300.0
 NONE = np.zeros(0, np.intp)
@@ -188,8 +188,8 @@ def test_a_pair_at_exactly_the_cutoff(archive: Archive) -> None:
 
 
 def test_answers_survive_saving_and_loading(archive: Archive, tmp_path: Path) -> None:
-    archive.graph.save(tmp_path / "g.hnsw")
-    loaded = graphs.load(tmp_path / "g.hnsw", archive.graph.sidecar({}), "g.json")
+    save(archive.graph, tmp_path / "g.hnsw")
+    loaded = load(tmp_path / "g.hnsw", archive.graph.sidecar({}), "g.json")
     queries = archive.stored[::50]
     before, after = (
         graph_search(archive.vectors, [Placed(graph, 0)], NONE, queries, cutoff=CUTOFF, k=5).hits

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -279,6 +279,80 @@ def test_verify_looks_at_the_bytes_and_not_at_what_is_remembered(
     assert len(list((tmp_path / "cache" / "annidx" / "whole").iterdir())) == 1
     monkeypatch.setattr("annidx.store.sealed.Sealed._hash", lambda _: "other")
     assert [each.path for each in history.verify(index) if each] == [str(path_of(index, entry))]
+
+
+# --- manifests that are out of sight ------------------------------------------------------------
+
+
+def unlistable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the folders of that name fail when they are listed, as a bad sector does."""
+    iterdir = Path.iterdir
+
+    def failing(self: Path) -> Any:
+        if self.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(Path, "iterdir", failing)
+
+
+def test_a_folder_that_cannot_be_listed_is_not_empty(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all segments would be swept as unnamed, and the next number would be 1."""
+    manifest = published(index, [1])
+    with monkeypatch.context() as patch:
+        unlistable(patch, "snapshots")
+        acts: list[Callable[[], object]] = [
+            lambda: snapshot.current(index),
+            lambda: snapshot.publish(index, manifest),
+            lambda: history.sweep(index),
+            lambda: history.prune(index, NOW_S),
+            lambda: list(history.verify(index)),
+        ]
+        for act in acts:
+            with pytest.raises(OSError, match="snapshots"):
+                act()
+    assert len(there(index)) == 1
+    assert not any(history.verify(index))
+
+
+@pytest.mark.parametrize("whole_folder", [True, False])
+def test_manifests_that_are_lost_are_damage(index: Path, whole_folder: bool) -> None:
+    published(index, [1, 2])
+    (index / "snapshots" / "00000001.json").unlink()
+    if whole_folder:
+        (index / "snapshots").rmdir()
+    with pytest.raises(IndexDamaged, match="snapshots: holds no manifest, though 2 files"):
+        snapshot.current(index)
+    assert [Path(each.path).name for each in history.verify(index) if each] == ["snapshots"]
+    history.sweep(index)
+    assert len(there(index)) == 2
+
+
+def test_what_a_first_build_left_is_no_damage(index: Path) -> None:
+    """It was killed after its segments, before its manifest: its journal is there."""
+    snapshot.add_segment(index, [record(1)], "pictures")
+    (index / "staging" / "pictures.journal").write_bytes(b"frames")
+    with pytest.raises(IndexNotFound, match="nothing was built here yet"):
+        snapshot.current(index)
+    assert not any(history.verify(index))
+
+
+def test_files_of_a_damaged_manifest_are_verified_by_their_names(index: Path) -> None:
+    entry = published(index, [1]).segments[0]
+    published(index, [2])
+    (index / "snapshots" / "00000001.json").write_bytes(b"torn")
+    flip(path_of(index, entry))
+    found = [Path(each.path) for each in history.verify(index) if each]
+    assert found == [index / "snapshots" / "00000001.json", path_of(index, entry)]
+
+
+def test_a_clock_that_was_wrong(index: Path) -> None:
+    """A snapshot of the year 2033 is as good as old, one of the next minutes is young."""
+    for age_s in (-5 * DAY_S, -60, 5 * DAY_S, 5 * DAY_S):
+        published(index, [1], age_s=age_s)
+    assert history.prune(index, NOW_S, keep=1).removed == [1, 3]
 
 
 # --- the marker ---------------------------------------------------------------------------------
