@@ -134,9 +134,10 @@ def _complain(message: str, code: int) -> int:
     """Print one line to stderr; return the exit code, which says it to whoever cannot be told."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"annidx: {shown_text(message)}\n")
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
-        except OSError:  # Python would try again at its end, and make an exit code of its own of it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            getattr(sys, name).flush()
+        except OSError:
+            # Python would try once more at its end, and make 120 of the exit code.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     return code

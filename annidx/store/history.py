@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +21,7 @@ KEEP_S = 24 * 3600.0
 """prune also keeps the snapshots that are younger, in seconds."""
 
 
+_HASH = re.compile(r"[0-9a-f]{64}")
 _CLOCK_S = 3600.0  # two machines' clocks may differ
 
 
@@ -252,7 +254,9 @@ def verify(index: Path) -> Iterator[FileDamaged | None]:
             checked.add(path)
             yield damage
     for path in _sealed_files(index):  # of a damaged manifest, or left over: its name is its hash
-        damage = None if path in checked else _damage_of(path, path.stem, None, anew=True)
+        if path in checked or not _HASH.fullmatch(path.stem):
+            continue
+        damage = _damage_of(path, path.stem, None, anew=True)
         if damage and path.exists():
             yield damage
 
