@@ -88,6 +88,18 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return its exit code."""
+    code = _run(arguments)
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            # Python would try once more at its end, and make 120 of the exit code.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+            code = code or 1
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     args = argparse.Namespace(verb="")
     try:
         _prepare_streams()
@@ -134,10 +146,4 @@ def _complain(message: str, code: int) -> int:
     """Print one line to stderr; return the exit code, which says it to whoever cannot be told."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"annidx: {shown_text(message)}\n")
-    for name in ("stdout", "stderr"):
-        try:
-            getattr(sys, name).flush()
-        except OSError:
-            # Python would try once more at its end, and make 120 of the exit code.
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     return code
