@@ -15,6 +15,9 @@ from annidx.descriptors import DESCRIPTORS, THUMB, Descriptor
 from annidx.images.signature import pack
 from annidx.model import File, Record
 from annidx.search.vectors import Stored, Vectors
+from annidx.store import snapshot
+from annidx.store.manifest import Kind, SegmentEntry
+from annidx.store.segment import table_of
 
 LONG_AGO_NS = 1_600_000_000_000_000_000
 """A modification time that is older than any read in a test."""
@@ -107,6 +110,11 @@ def failure(number: int, **changes: Any) -> Record:
     """Return a picture that could not be read."""
     facts = {"status": "unreadable", "error": "broken", "descriptors": {}}
     return record(number, **{**facts, **changes})
+
+
+def add_segment(index: Path, records: Sequence[Record], kind: Kind) -> SegmentEntry:
+    """Write records as a segment that no snapshot names yet."""
+    return snapshot.add_table(index, table_of(records, kind), kind)
 
 
 def photo(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:

@@ -11,10 +11,10 @@ import pytest
 
 from annidx.changes import CANDIDATES, YOUNG_NS, Decision, Known, KnownFiles, decide
 from annidx.model import File, Record
-from annidx.store import identity, snapshot
+from annidx.store import identity
 from annidx.store.manifest import Kind, Manifest, Root
 from annidx.store.snapshot import Snapshot
-from tests.making import LONG_AGO_NS, failure, record
+from tests.making import LONG_AGO_NS, add_segment, failure, record
 
 MTIME_NS = 1_600_000_000_000_000_000
 FILE = File(1, b"a.jpg", 100, MTIME_NS, 64, 5000)
@@ -87,9 +87,9 @@ def opened(tmp_path: Path) -> Snapshot:
     identity.create(index)
     rows = [record(number, path=b"folder/%d.jpg" % number) for number in range(6)]
     rows[4:] = [replace(row, file=replace(row.file, root_id=2)) for row in rows[4:]]
-    pictures = snapshot.add_segment(index, rows, "pictures")
+    pictures = add_segment(index, rows, "pictures")
     pictures = replace(pictures, removed=((2, 1),))
-    other = snapshot.add_segment(index, [failure(9, path=b"broken.jpg")], "other")
+    other = add_segment(index, [failure(9, path=b"broken.jpg")], "other")
     return Snapshot(index, Manifest(1, "", ROOTS, (pictures, other)))
 
 
@@ -162,7 +162,7 @@ def test_only_plain_rows_are_kept_at_once(tmp_path: Path, row: Record, is_plain:
     index = tmp_path / "index"
     identity.create(index)
     kind: Kind = "pictures" if row.descriptors else "other"
-    entry = snapshot.add_segment(index, [row], kind)
+    entry = add_segment(index, [row], kind)
     files = KnownFiles(Snapshot(index, Manifest(1, "", ROOTS, (entry,))))
     assert files.keep_unchanged(row.file, b"/one/" + row.file.path) == is_plain
 
@@ -184,7 +184,7 @@ def test_the_likeliest_of_many_of_one_size(tmp_path: Path) -> None:
     identity.create(index)
     rows = [record(number) for number in range(20)]
     rows = [replace(row, file=replace(row.file, size=7)) for row in rows]
-    entry = snapshot.add_segment(index, rows, "pictures")
+    entry = add_segment(index, rows, "pictures")
     files = KnownFiles(Snapshot(index, Manifest(1, "", (Root(1, b"/one"),), (entry,))))
     file = replace(rows[15].file, path=b"new.jpg", mtime_ns=rows[18].file.mtime_ns)
     found = [known.row for known in files.alike(file, b"/one/new.jpg")]
@@ -255,7 +255,7 @@ def test_what_an_interrupted_build_left_comes_first(tmp_path: Path) -> None:
     identity.create(index)
     rows = [record(number) for number in range(3)]
     late = [record(3, path=rows[0].file.path), record(4, image_id=1)]
-    entries = [snapshot.add_segment(index, each, "pictures") for each in (rows, late)]
+    entries = [add_segment(index, each, "pictures") for each in (rows, late)]
     files = KnownFiles(Snapshot(index, Manifest(1, "", (Root(1, b"/one"),), tuple(entries))))
     assert at(files, b"/one/" + rows[0].file.path).row == 3
     files.supersede({"pictures": 3, "other": 0})

@@ -16,14 +16,14 @@ from annidx.answers import with_companions
 from annidx.descriptors import THUMB
 from annidx.images.companions import DEVELOPED, Companions
 from annidx.model import File, Match, Record
-from annidx.store import identity, snapshot
+from annidx.store import identity
 from annidx.store.manifest import Manifest, Root
 from annidx.store.rowset import Rowset
 from annidx.store.snapshot import Snapshot
 from tests.commands.running import json_lines, run
 from tests.images.pictures import encoded
 from tests.images.raws import raw_file
-from tests.making import copies, photo, record, thumbs
+from tests.making import add_segment, copies, photo, record, thumbs
 
 PICTURES = thumbs(8, seed=1)
 FORMATS = {b".nef": "NEF", b".heic": "HEIF"}
@@ -58,7 +58,7 @@ def made(folder: Path, rows: list[Record], *, graph: bool = False) -> Index:
     place = folder / "index"
     identity.create(place)
     halves = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
-    entries = tuple(snapshot.add_segment(place, half, "pictures") for half in halves if half)
+    entries = tuple(add_segment(place, half, "pictures") for half in halves if half)
     manifest = Manifest(1, "", (Root(1, os.fsencode(folder / "photos")),), entries)
     if graph:
         names = [each.sha256 for each in entries]

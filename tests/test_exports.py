@@ -18,7 +18,7 @@ from annidx.store.manifest import Kind, Manifest, Root
 from annidx.store.segment import Segment
 from annidx.store.snapshot import Snapshot
 from annidx.store.tables import AT_ONCE, PICTURES, Export
-from tests.making import failure, record
+from tests.making import add_segment, failure, record
 
 ANSWER = Answer(
     *("thumb", 300.0, None, True, True, "exact", None, 7, 0.1),  # metric, cutoff, ..., seconds
@@ -44,7 +44,7 @@ def opened(tmp_path: Path) -> Snapshot:
                 replace(each, status=status) for each, status in zip(made, statuses, strict=True)
             ]
         made = [replace(each, file=replace(each.file, root_id=1 + numbers[0] % 2)) for each in made]
-        return replace(snapshot.add_segment(index, made, kind), removed=removed)
+        return replace(add_segment(index, made, kind), removed=removed)
 
     manifest = Manifest(
         number=0,
@@ -121,7 +121,7 @@ def test_failed_are_the_files_that_could_not_be_read(opened: Snapshot) -> None:
 def one_row(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     """Return the export of one picture."""
     identity.create(tmp_path / "one")
-    entry = snapshot.add_segment(tmp_path / "one", [record(1, **changes)], "pictures")
+    entry = add_segment(tmp_path / "one", [record(1, **changes)], "pictures")
     manifest = Manifest(0, "", roots=(Root(1, b"/r"),), segments=(entry,))
     (row,) = rows(exports.pictures(Snapshot(tmp_path / "one", manifest)))
     return row

@@ -19,11 +19,11 @@ from annidx.search import graph as searched
 from annidx.search.graph import EF_CONSTRUCTION, SELF_TARGET, Graph
 from annidx.search.recall import Certificate
 from annidx.search.vectors import Stored
-from annidx.store import files, identity, snapshot
+from annidx.store import files, identity
 from annidx.store.manifest import GraphEntry, Manifest, Root, SegmentEntry
 from annidx.store.rowset import Rowset
 from annidx.store.snapshot import Snapshot
-from tests.making import copies, record, thumbs
+from tests.making import add_segment, copies, record, thumbs
 
 ENTRY = GraphEntry("thumb", "aa", 1, "bb", (), 1, None, None, None, 0, 1.0, True)
 
@@ -41,7 +41,7 @@ def segment(index: Path, stored: Stored, first: int = 0) -> SegmentEntry:
     for number, row in enumerate(stored, start=first):
         one = record(number)
         records.append(replace(one, descriptors={**one.descriptors, "thumb": row.tobytes()}))
-    return snapshot.add_segment(index, records, "pictures")
+    return add_segment(index, records, "pictures")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from annidx.model import Record
 from annidx.store import history, identity, snapshot
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Snapshot
-from tests.making import failure, record
+from tests.making import add_segment, failure, record
 
 
 def in_root(root_id: int, each: Record) -> Record:
@@ -39,8 +39,8 @@ def index(tmp_path: Path, folders: dict[str, Path]) -> Path:
     pictures = [in_root(1 + number // 3, record(number)) for number in range(5)]
     others = [in_root(1, failure(8)), in_root(2, failure(9))]
     entries = (
-        snapshot.add_segment(place, pictures, "pictures"),
-        snapshot.add_segment(place, others, "other"),
+        add_segment(place, pictures, "pictures"),
+        add_segment(place, others, "other"),
     )
     known = [Root(n, os.fsencode(folders[name])) for n, name in ((1, "one"), (2, "two"))]
     manifest = Manifest(0, "", tuple(known), entries, next_root_id=3, next_image_id=10)

@@ -18,11 +18,11 @@ from annidx.images.extract import Task
 from annidx.images.scan import Walk
 from annidx.model import File
 from annidx.spool import CHUNK
-from annidx.store import identity, snapshot
+from annidx.store import identity
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Snapshot
 from annidx.survey import LARGE_BYTES, Carry, Item, Survey
-from tests.making import LONG_AGO_NS, record
+from tests.making import LONG_AGO_NS, add_segment, record
 
 DEADLINE_S = 60.0
 
@@ -54,7 +54,7 @@ class Made:
         self.root = Root(1, os.fsencode(photos), moved=changes.pop("moved", False))
         self.walk = Walk([(1, self.root.path)])
         rows = [row(photos / name, number, **changes) for number, name in enumerate(known)]
-        entries = [snapshot.add_segment(index, rows, "pictures")] if rows else []
+        entries = [add_segment(index, rows, "pictures")] if rows else []
         opened = Snapshot(index, Manifest(1, "", (self.root,), tuple(entries)))
         self.files = KnownFiles(opened)
         self.survey = Survey(self.walk, {1: self.root}, self.files, anew, index / "tmp")

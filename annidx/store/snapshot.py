@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from annidx.errors import FileDamaged, IndexDamaged, IndexNotFound
-from annidx.model import Record
 from annidx.store import files, identity
 from annidx.store.manifest import GraphEntry, Kind, Manifest, SegmentEntry
 from annidx.store.rowset import Rows, Rowset
 from annidx.store.sealed import Sealed
-from annidx.store.segment import Segment, table_of, write_segment
+from annidx.store.segment import Segment, write_segment
 
 log = logging.getLogger(__name__)
 
@@ -234,11 +232,6 @@ def publish(
     )
     files.write_new(manifest_path(index, numbered.number), numbered.to_json(), index)
     return numbered
-
-
-def add_segment(index: Path, records: Sequence[Record], kind: Kind) -> SegmentEntry:
-    """Write records as a segment; see :func:`add_table`."""
-    return add_table(index, table_of(records, kind), kind)
 
 
 def add_table(index: Path, table: pa.Table, kind: Kind) -> SegmentEntry:

@@ -18,6 +18,7 @@ from annidx.commands import schedule
 from annidx.commands.units import Job, crontab_line, service_unit, timer_unit
 from annidx.errors import UsageError
 from tests.commands.running import complaint, entry_point, environment, json_lines, run, usage_error
+from tests.faults import missing
 
 ODD = 'it\'s "100%" of $HOME; `é` %h #1 *'
 NOT_UTF8 = os.fsdecode(b"b\xff d")
@@ -104,10 +105,7 @@ def systemd_analyze() -> str:
     """The program that reads units; without it such tests are skipped, but fail in CI."""
     found = shutil.which("systemd-analyze")
     if found is None:
-        message = "needs systemd-analyze: scripts/ci-setup installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("needs systemd-analyze: scripts/ci-setup installs it")
     return found
 
 
@@ -278,9 +276,9 @@ def test_a_build_needs_no_other_place_to_write(small_index: Path, tmp_path: Path
     try:
         trial = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError:
-        pytest.skip("needs unshare")
+        missing("needs unshare")
     if trial.returncode != 0:
-        pytest.skip(f"may not mount here: {trial.stderr.decode()}")
+        missing(f"may not mount here: {trial.stderr.decode()}")
     prefix = [
         "unshare",
         "--mount",

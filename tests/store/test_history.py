@@ -17,7 +17,7 @@ import pytest
 from annidx.errors import FileDamaged, IndexDamaged, IndexNotFound, UsageError
 from annidx.store import files, history, identity, snapshot
 from annidx.store.manifest import GraphEntry, Manifest, SegmentEntry
-from tests.making import record
+from tests.making import add_segment, record
 
 NOW_S = 1_800_000_000.0
 DAY_S = 86_400
@@ -50,7 +50,7 @@ def published(
     index: Path, numbers: Sequence[int], *, age_s: float = 0.0, graphs: tuple[GraphEntry, ...] = ()
 ) -> Manifest:
     """Publish a snapshot with a segment for each of some pictures."""
-    entries = tuple(snapshot.add_segment(index, [record(n)], "pictures") for n in numbers)
+    entries = tuple(add_segment(index, [record(n)], "pictures") for n in numbers)
     next_id = max(numbers, default=0) + 1
     made = Manifest(0, created(age_s), segments=entries, graphs=graphs, next_image_id=next_id)
     return snapshot.publish(index, replace(made, counts={"ok": len(entries)}))
@@ -332,7 +332,7 @@ def test_manifests_that_are_lost_are_damage(index: Path, whole_folder: bool) -> 
 
 def test_what_a_first_build_left_is_no_damage(index: Path) -> None:
     """It was killed after its segments, before its manifest: its journal is there."""
-    snapshot.add_segment(index, [record(1)], "pictures")
+    add_segment(index, [record(1)], "pictures")
     (index / "staging" / "pictures.journal").write_bytes(b"frames")
     with pytest.raises(IndexNotFound, match="nothing was built here yet"):
         snapshot.current(index)

@@ -21,7 +21,7 @@ from annidx.store import files, identity, snapshot
 from annidx.store.manifest import Manifest, Root, SegmentEntry
 from annidx.store.rowset import _runs, without
 from annidx.store.snapshot import Snapshot
-from tests.making import failure, record
+from tests.making import add_segment, failure, record
 
 EMPTY = Manifest(0, "2026-11-05T03:00:00+00:00")
 
@@ -211,9 +211,9 @@ def opened(index: Path, sizes: tuple[int, ...] = (5, 1, 7)) -> Snapshot:
     entries: list[SegmentEntry] = []
     for size in sizes:
         records = [record(number) for number in range(first, first + size)]
-        entries.append(snapshot.add_segment(index, records, "pictures"))
+        entries.append(add_segment(index, records, "pictures"))
         first += size
-    entries.insert(1, snapshot.add_segment(index, [failure(90), failure(91)], "other"))
+    entries.insert(1, add_segment(index, [failure(90), failure(91)], "other"))
     snapshot.publish(index, replace(EMPTY, roots=ROOTS, segments=tuple(entries)))
     return snapshot.current(index)
 
@@ -251,7 +251,7 @@ def test_values_follow_the_order_that_was_asked(index: Path) -> None:
 def test_paths_are_joined_with_their_root(index: Path) -> None:
     moved = record(1)
     moved = replace(moved, file=replace(moved.file, root_id=2, path=b"\xff.jpg"))
-    entry = snapshot.add_segment(index, [record(0), moved], "pictures")
+    entry = add_segment(index, [record(0), moved], "pictures")
     snapshot.publish(index, replace(EMPTY, roots=ROOTS, segments=(entry,)))
     found = snapshot.current(index)
     assert found.paths(np.array([1, 0])) == [b"/tw\xf6/\xff.jpg", b"/one/folder/000000.jpg"]
@@ -326,7 +326,7 @@ def test_runs(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
 
 def test_more_segments_than_a_process_may_open_at_first(index: Path) -> None:
     """A first build of days has published a small segment every ten minutes."""
-    entries = tuple(snapshot.add_segment(index, [record(n)], "pictures") for n in range(20))
+    entries = tuple(add_segment(index, [record(n)], "pictures") for n in range(20))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 10, hard))
     try:

@@ -11,13 +11,13 @@ import pytest
 from annidx.descriptors import DESCRIPTORS
 from annidx.errors import IndexDamaged
 from annidx.model import Record
-from annidx.store import identity, snapshot, writer
+from annidx.store import identity, writer
 from annidx.store.journal import Journal, left_behind
 from annidx.store.manifest import Manifest, Root, SegmentEntry
 from annidx.store.segment import Segment
 from annidx.store.snapshot import Snapshot
 from annidx.store.writer import SegmentWriter
-from tests.making import failure, record
+from tests.making import add_segment, failure, record
 
 NOW_NS = 1_800_000_000_000_000_000
 
@@ -96,7 +96,7 @@ def test_absorbed_segments_come_first(index: Path, monkeypatch: pytest.MonkeyPat
     """Old rows stand before new ones, without the removed."""
     monkeypatch.setattr(writer, "ROWS", 10)
     sizes = [[record(n) for n in part] for part in (range(9), range(10, 14), range(20, 22))]
-    entries = [snapshot.add_segment(index, part, "pictures") for part in sizes]
+    entries = [add_segment(index, part, "pictures") for part in sizes]
     entries[2] = replace(entries[2], removed=((0, 1),))
     manifest = Manifest(1, "", (Root(1, b"/r"),), tuple(entries))
     made = SegmentWriter(index, 100, NOW_NS)
@@ -117,7 +117,7 @@ def test_what_is_absorbed_is_written_on_the_way(
     """A killed first build of days leaves hundreds of segments: not all fit into memory."""
     monkeypatch.setattr(writer, "ROWS", 10)
     parts = [[record(n) for n in range(start, start + 4)] for start in range(0, 40, 4)]
-    entries = [snapshot.add_segment(index, part, "pictures") for part in parts]
+    entries = [add_segment(index, part, "pictures") for part in parts]
     made = SegmentWriter(index, 100, NOW_NS)
     made.add(new(40))
     manifest = Manifest(1, "", (Root(1, b"/r"),), tuple(entries))
@@ -130,7 +130,7 @@ def test_what_is_absorbed_is_written_on_the_way(
 
 def test_damage_is_not_carried_over(index: Path) -> None:
     """Into a new file with a new hash, where nobody would ever see it."""
-    entry = snapshot.add_segment(index, [record(1), record(2)], "pictures")
+    entry = add_segment(index, [record(1), record(2)], "pictures")
     path = index / "segments" / f"{entry.sha256}.parquet"
     data = path.read_bytes()
     at = data.index(record(2).descriptors["thumb"])
