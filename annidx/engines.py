@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from annidx import graphs
 from annidx.descriptors import Descriptor
 from annidx.errors import UsageError
-from annidx.model import Engine
+from annidx.model import Choice, Engine
 from annidx.search import exact as scan
 from annidx.search import planner, selfjoin
 from annidx.search import recall as recalls
 from annidx.search.exact import Hits
 from annidx.search.query import Placed, graph_search
 from annidx.search.recall import Certificate
-from annidx.search.selfjoin import RowPairs
+from annidx.search.selfjoin import RowPairs, Sides
 from annidx.search.vectors import Stored, Vectors
 from annidx.store.manifest import GraphEntry
 from annidx.store.snapshot import Snapshot
+
+Flags = npt.NDArray[np.bool_]
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +90,14 @@ class Engines:
             return self._vectors[metric]
 
     def search(
-        self, measure: Descriptor, stored: Stored, limit: float, k: int | None, *, exact: bool
+        self,
+        measure: Descriptor,
+        stored: Stored,
+        limit: float,
+        k: int | None,
+        *,
+        engine: Choice = "auto",
+        among: Flags | None = None,
     ) -> list[tuple[Hits, Engine]]:
         """Answer stored vectors with the engine that the planner chooses.
 
@@ -99,8 +110,9 @@ class Engines:
             Inclusive.
         k : int or None
             At most so many rows a query, and their ties; None: all within the limit.
-        exact : bool
-            Scan everything.
+        engine : {'auto', 'graph', 'exact'}
+        among : (n,) bool, optional
+            Only these rows are to be found.
 
         Returns
         -------
@@ -108,6 +120,8 @@ class Engines:
             One for each query, with the engine that answered it.
         """
         vectors = self.vectors(measure.name)
+        if among is not None:
+            vectors = vectors.only(among)
         usable = graphs.usable(self.snapshot, measure.name)
         plan = planner.plan(
             measure,
@@ -115,7 +129,7 @@ class Engines:
             request="query",
             queries=len(stored),
             graph=bool(usable),
-            exact=exact,
+            exact=engine == "exact",
         )
         log.info("%s engine: %s, about %.4f CPU s", plan.engine, plan.reason, plan.cost_s)
         if plan.engine == "exact":
@@ -126,8 +140,36 @@ class Engines:
         sure = answer.fell_through
         return [(hits, "exact" if at in sure else "graph") for at, hits in enumerate(answer.hits)]
 
-    def join(self, measure: Descriptor, limit: float, max_pairs: int, *, exact: bool) -> RowPairs:
-        """Return all pairs within the limit; with `exact` without boxes or projection.
+    def join(
+        self,
+        measure: Descriptor,
+        limit: float,
+        max_pairs: int,
+        *,
+        engine: Choice = "auto",
+        exhaustive: bool = False,
+        among: Flags | None = None,
+        sides: Sequence[Sides] = (),
+        keep: Callable[[RowPairs], Flags] | None = None,
+    ) -> RowPairs:
+        """Return all pairs within the limit.
+
+        Parameters
+        ----------
+        measure : Descriptor
+            Of the metric.
+        limit : float
+            Inclusive.
+        max_pairs : int
+        engine : {'auto', 'graph', 'exact'}
+        exhaustive : bool
+            Compare every pair, without boxes or projection: the ground truth.
+        among : (n,) bool, optional
+            Only these rows are to be found.
+        sides : Sequence of Sides
+            Only pairs that have a row on either side of each.
+        keep : callable, optional
+            Tells of some of the pairs found which are to be kept, (m,) bool.
 
         Raises
         ------
@@ -140,6 +182,8 @@ class Engines:
         plan = planner.plan(measure, pictures=self.pictures, request="whole set", graph=False)
         log.info("%s engine: %s, about %.2f CPU s", plan.engine, plan.reason, plan.cost_s)
         vectors = self.vectors(measure.name)
+        if among is not None:
+            vectors = vectors.only(among)
         expected = selfjoin.estimate_pairs(vectors, limit)
         if expected > max_pairs:
             message = (
@@ -147,7 +191,10 @@ class Engines:
                 f"the limit of {max_pairs:,}: lower the cutoff, or raise the limit (--max-pairs)"
             )
             raise UsageError(message)
-        return (selfjoin.exhaustive_pairs if exact else selfjoin.pairs)(vectors, limit)
+        found = (selfjoin.exhaustive_pairs if exhaustive else selfjoin.pairs)(vectors, limit)
+        for each in sides:
+            found = found.where(each.of(found))
+        return found if keep is None else found.where(keep(found))
 
     def recall(self, measure: Descriptor, limit: float, sample: int) -> Measured:
         """Compare what queries find with an exact scan; see :meth:`annidx.Index.recall`."""
@@ -156,7 +203,7 @@ class Engines:
             raise UsageError(message)
         vectors = self.vectors(measure.name)
         stored = vectors.take(recalls.sampled(np.flatnonzero(vectors.live), sample))
-        answered = self.search(measure, stored, limit, None, exact=False)
+        answered = self.search(measure, stored, limit, None)
         truth = scan.search(vectors, stored, cutoff=limit, k=None)
         certificate = recalls.compare(truth, [hits for hits, _ in answered])
         engines = tuple(sorted({engine for _, engine in answered}))

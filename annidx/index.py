@@ -343,7 +343,9 @@ class Index:
         fetch = None if k is None else k + SPARE
         while todo := [at for at in range(len(asked)) if at not in done]:
             started = time.monotonic()
-            found = self.engines.search(measure, stored[todo], limit, fetch, exact=exact)
+            found = self.engines.search(
+                measure, stored[todo], limit, fetch, engine="exact" if exact else "auto"
+            )
             rows = [hits.rows for hits, _ in found]
             named = Named(self.snapshot, np.concatenate(rows))
             for at, (hits, engine) in zip(todo, found, strict=True):
@@ -360,7 +362,7 @@ class Index:
         self, measure: Descriptor, limit: float, max_pairs: int, exact: bool, companions: bool
     ) -> tuple[RowPairs, int]:
         """Return the pairs within the limit, and how many pairs of companions were left out."""
-        found = self.engines.join(measure, limit, max_pairs, exact=exact)
+        found = self.engines.join(measure, limit, max_pairs, exhaustive=exact)
         return (found, 0) if companions else answers.without_companions(self.snapshot, found)
 
     def _answer(

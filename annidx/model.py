@@ -33,6 +33,8 @@ IGNORED = frozenset({"not-a-picture", "raw-unsupported", "video"})
 """Statuses that are not failures: the file is no picture, or none that annidx reads."""
 
 Engine = Literal["graph", "exact"]
+Choice = Literal["auto", "graph", "exact"]
+"""What a user may ask for; with 'auto' the planner chooses."""
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,24 @@ EUCLIDEAN_DIMENSION = 32
 FEW = 4096
 _SPLIT_DIMENSIONS = 12
 _STRIDE = 16_384
+
+
+class Sides(NamedTuple):
+    """Which pairs are asked for: one row of either side.
+
+    Attributes
+    ----------
+    one, other : (n,) bool
+        The sides may overlap, or be the same.
+    """
+
+    one: npt.NDArray[np.bool_]
+    other: npt.NDArray[np.bool_]
+
+    def of(self, found: RowPairs) -> npt.NDArray[np.bool_]:
+        """Tell which pairs have a row on either side, (m,) bool."""
+        there = self.one[found.one] & self.other[found.other]
+        return there | (self.other[found.one] & self.one[found.other])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,10 @@ class RowPairs:
 
     def __len__(self) -> int:
         return len(self.one)
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> RowPairs:
+        """Return some of the pairs; `keep` is (m,) bool."""
+        return RowPairs(self.one[keep], self.other[keep], self.distances[keep])
 
 
 def estimate_pairs(vectors: Vectors, cutoff: float, sample: int = 1500) -> int:

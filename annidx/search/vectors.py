@@ -55,6 +55,10 @@ class Vectors:
     def __len__(self) -> int:
         return len(self.live)
 
+    def only(self, among: npt.NDArray[np.bool_]) -> Vectors:
+        """Return the same with fewer rows to be found: those of `among`, (n,) bool."""
+        return Vectors(self.descriptor, self.parts, self.live & among)
+
     def take(self, rows: Rows) -> Stored:
         """Return the stored bytes of some rows, (m, width) uint8."""
         taken = np.empty((len(rows), self.descriptor.width), np.uint8)
