@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from annidx.search.vectors import Points, Rows, Vectors
+from annidx.search.vectors import Points, Rows, Vectors, embed
 
 DIMENSION = 64
 SAMPLE = 10_000
@@ -33,7 +33,7 @@ class Projection:
 
     def apply(self, points: Points) -> Points:
         """Return the projection of (m, d) points, (m, p) float32."""
-        return np.asarray((points - self.mean) @ self.directions, np.float32)
+        return np.asarray(points @ self.directions - self.mean @ self.directions, np.float32)
 
     @property
     def dimension(self) -> int:
@@ -41,12 +41,14 @@ class Projection:
         return int(self.directions.shape[1])
 
 
-def fit(vectors: Vectors, rows: Rows, dimension: int = DIMENSION) -> Projection:
+def fit(
+    vectors: Vectors, rows: Rows, dimension: int = DIMENSION, *, sample: int | None = None
+) -> Projection:
     """Fit a projection on an evenly spaced sample of `rows`: the same rows give the same one.
 
     Few rows vary in few directions, and get no more (but eight).
     """
-    step = max(1, -(-len(rows) // SAMPLE))
+    step = max(1, -(-len(rows) // (sample or SAMPLE)))
     points = vectors.points(rows[::step])
     mean = points.mean(axis=0, dtype=np.float64)
     centred = points - mean.astype(np.float32)
@@ -58,9 +60,10 @@ def fit(vectors: Vectors, rows: Rows, dimension: int = DIMENSION) -> Projection:
 def project(vectors: Vectors, rows: Rows, projection: Projection) -> Points:
     """Return the projections of some rows, (m, p) float32, without holding their embeddings."""
     projected = np.empty((len(rows), projection.dimension), np.float32)
-    for start in range(0, len(rows), 8192):
-        block = rows[start : start + 8192]
-        projected[start : start + len(block)] = projection.apply(vectors.points(block))
+    at = 0
+    for block, stored in vectors.blocks(rows):
+        projected[at : at + len(block)] = projection.apply(embed(vectors.descriptor, stored))
+        at += len(block)
     return projected
 
 

@@ -7,7 +7,7 @@ and decided by exact distances. Nothing is lost on the way: the projection is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,14 +17,17 @@ import numpy.typing as npt
 
 from annidx.search import exact
 from annidx.search import projection as projections
-from annidx.search.vectors import Points, Rows, Vectors, distances, reach
+from annidx.search.threads import ahead
+from annidx.search.vectors import Flags, Points, Rows, Vectors, distances, reach
 
-LEAF = 512
+LEAF, BOX = 512, 128
+"""Points that are compared together, and points of a box that is passed over as a whole."""
 BOX_DIMENSIONS = 16
-EUCLIDEAN_DIMENSION = 32
-FEW = 4096
+PROJECTED = {"euclidean": 32, "normalised": 48}
+FEW = 1500
+_FITTED = 2000
 _SPLIT_DIMENSIONS = 12
-_STRIDE = 16_384
+_STRIDE = 8192
 
 
 class Sides(NamedTuple):
@@ -36,10 +39,10 @@ class Sides(NamedTuple):
         The sides may overlap, or be the same.
     """
 
-    one: npt.NDArray[np.bool_]
-    other: npt.NDArray[np.bool_]
+    one: Flags
+    other: Flags
 
-    def of(self, found: RowPairs) -> npt.NDArray[np.bool_]:
+    def of(self, found: RowPairs) -> Flags:
         """Tell which pairs have a row on either side, (m,) bool."""
         there = self.one[found.one] & self.other[found.other]
         return there | (self.other[found.one] & self.one[found.other])
@@ -63,86 +66,141 @@ class RowPairs:
     def __len__(self) -> int:
         return len(self.one)
 
-    def where(self, keep: npt.NDArray[np.bool_]) -> RowPairs:
+    def where(self, keep: Flags) -> RowPairs:
         """Return some of the pairs; `keep` is (m,) bool."""
         return RowPairs(self.one[keep], self.other[keep], self.distances[keep])
 
 
-def estimate_pairs(vectors: Vectors, cutoff: float, sample: int = 1500) -> int:
-    """Estimate how many pairs lie within the cutoff, from all pairs of an evenly spaced sample."""
-    rows = np.flatnonzero(vectors.live)
-    step = max(1, -(-len(rows) // sample))
-    chosen = rows[::step]
-    if len(chosen) < 2:
-        return 0
-    found = sum(len(part) for part in _join(vectors, chosen, cutoff))
-    scale = len(rows) * (len(rows) - 1) / (len(chosen) * (len(chosen) - 1))
-    return round(found * scale)
+def estimate_pairs(
+    vectors: Vectors, cutoff: float, sides: Sides | None = None, sample: int = 1500
+) -> int:
+    """Estimate how many pairs lie within the cutoff, from all pairs of evenly spaced samples."""
+    one, other = _sides(vectors, sides)
+    first, second = sampled(one, sample), sampled(other, sample)
+    if sides is None:
+        possible, tried = _pairs_of(len(one)), _pairs_of(len(first))
+        found = sum(len(part) for part in _join(vectors, first, first, cutoff))
+    else:
+        possible, tried = len(one) * len(other), len(first) * len(second)
+        found = sum(len(part) for part in _join(vectors, first, second, cutoff))
+    return round(found * possible / tried) if tried else 0
 
 
-def pairs(vectors: Vectors, cutoff: float) -> RowPairs:
+def sampled(rows: Rows, sample: int) -> Rows:
+    """Return at most so many of some rows, evenly spaced."""
+    return rows[:: max(1, -(-len(rows) // sample))]
+
+
+def pairs(vectors: Vectors, cutoff: float, sides: Sides | None = None) -> RowPairs:
     """Return all pairs of live rows within the cutoff (inclusive)."""
-    return _concatenated(list(_join(vectors, np.flatnonzero(vectors.live), cutoff)))
+    return concatenated(list(parts(vectors, cutoff, sides)))
 
 
-def exhaustive_pairs(vectors: Vectors, cutoff: float) -> RowPairs:
-    """Return the same as :func:`pairs`, comparing every pair without boxes or projection.
+def parts(vectors: Vectors, cutoff: float, sides: Sides | None = None) -> Iterator[RowPairs]:
+    """Yield all pairs of live rows within the cutoff, some at a time, in no particular order.
+
+    Parameters
+    ----------
+    vectors : Vectors
+    cutoff : float
+        Inclusive.
+    sides : Sides, optional
+        Only pairs with a row on either side.
+    """
+    yield from _join(vectors, *_sides(vectors, sides), cutoff)
+
+
+def exhaustive_parts(vectors: Vectors, cutoff: float) -> Iterator[RowPairs]:
+    """Yield the same as :func:`parts`, comparing every pair without boxes or projection.
 
     Slow: the ground truth that the rest is measured against.
     """
-    parts = []
     for rows, stored in vectors.blocks():
         found = exact.search(vectors, stored, cutoff=cutoff, k=None)
         for row, hits in zip(rows, found, strict=True):
             later = hits.rows > row
             ones = np.full(int(later.sum()), row)
-            parts.append(RowPairs(ones, hits.rows[later], hits.distances[later]))
-    return _concatenated(parts)
+            yield RowPairs(ones, hits.rows[later], hits.distances[later])
 
 
-def _concatenated(parts: Sequence[RowPairs]) -> RowPairs:
-    if not parts:
+def exhaustive_pairs(vectors: Vectors, cutoff: float) -> RowPairs:
+    """Return what :func:`exhaustive_parts` yields."""
+    return concatenated(list(exhaustive_parts(vectors, cutoff)))
+
+
+def concatenated(some: Sequence[RowPairs]) -> RowPairs:
+    """Return one for several."""
+    if not some:
         empty = np.zeros(0, np.intp)
         return RowPairs(empty, empty, np.zeros(0))
     return RowPairs(
-        np.concatenate([part.one for part in parts]),
-        np.concatenate([part.other for part in parts]),
-        np.concatenate([part.distances for part in parts]),
+        np.concatenate([part.one for part in some]),
+        np.concatenate([part.other for part in some]),
+        np.concatenate([part.distances for part in some]),
     )
 
 
-def _join(vectors: Vectors, rows: Rows, cutoff: float) -> Iterator[RowPairs]:
-    if len(rows) < 2:
-        return
-    points = _points(vectors, rows)
-    leaves = list(_leaves(points, np.arange(len(rows))))
-    order = np.concatenate(leaves)
-    rows, points = rows[order], np.ascontiguousarray(points[order])
-    edges = np.cumsum([0, *(len(leaf) for leaf in leaves)])
-    limit = np.float32(reach(vectors.descriptor, cutoff) ** 2)
-    for one, other in _candidates(points, edges, limit):
-        yield _decided(vectors, rows[one], rows[other], cutoff)
+def _pairs_of(count: int) -> int:
+    return count * (count - 1) // 2
 
 
-def _points(vectors: Vectors, rows: Rows) -> Points:
-    """Return the points that are compared first.
+def _sides(vectors: Vectors, sides: Sides | None) -> tuple[Rows, Rows]:
+    if sides is None:
+        rows = np.flatnonzero(vectors.live)
+        return rows, rows
+    return np.flatnonzero(vectors.live & sides.one), np.flatnonzero(vectors.live & sides.other)
 
-    Thumbs: 32 components hold nearly all that tells two photos apart and make boxes prune. Unit
-    vectors are never pruned, so all their dimensions are taken at once; so are those of few thumbs,
-    for which finding the components would take longer than doing without.
+
+class _Boxed:
+    """Points put into boxes by halving: small boxes, of which several make a leaf.
+
+    Attributes
+    ----------
+    rows : (n,) intp
+        Of the archive, in the order of the boxes.
+    points : (n, p) float32
+    edges : (boxes + 1,) intp
+        Box b has the points from edges[b] to edges[b + 1].
+    leaves : (leaves + 1,) intp
+        Leaf l has the boxes from leaves[l] to leaves[l + 1].
+    low, high : (boxes, p) float32
+        The corners of each box.
+    columned : (n, p + 2) float32
+        The points with -||x||^2 / 2 and 1 behind them.
     """
-    if vectors.descriptor.distance != "euclidean" or len(rows) <= FEW:
-        return vectors.points(rows)
-    projection = projections.fit(vectors, rows, EUCLIDEAN_DIMENSION)
-    return projections.project(vectors, rows, projection)
+
+    def __init__(self, rows: Rows, points: Points) -> None:
+        order, edges, leaves = [], [0], [0]
+        for leaf in _halved(points, np.arange(len(rows)), LEAF):
+            for box in _halved(points, leaf, BOX):
+                order.append(box)
+                edges.append(edges[-1] + len(box))
+            leaves.append(len(edges) - 1)
+        ordered = np.concatenate(order)
+        self.rows, self.points = rows[ordered], points[ordered]
+        # Two more columns make one matrix product give -d^2 / 2 at once.
+        halves = -0.5 * np.einsum("ij,ij->i", self.points, self.points)[:, None]
+        self.columned = np.hstack([self.points, halves, np.ones_like(halves)])
+        self.edges, self.leaves = np.array(edges), np.array(leaves)
+        boxes = [self.points[start:stop] for start, stop in pairwise(edges)]
+        self.low = np.stack([box.min(axis=0) for box in boxes])
+        self.high = np.stack([box.max(axis=0) for box in boxes])
+
+    def columns(self, boxes: Rows) -> Rows:
+        """Return the places of the points of some boxes."""
+        starts = self.edges[boxes]
+        sizes = self.edges[boxes + 1] - starts
+        before = np.cumsum(sizes) - sizes
+        places: Rows = np.arange(sizes.sum()) + np.repeat(starts - before, sizes)
+        return places
 
 
-def _leaves(points: Points, rows: Rows) -> Iterator[Rows]:
-    """Halve along the widest of the first axes until a leaf has at most 512 points."""
+def _halved(points: Points, rows: Rows, most: int) -> Iterator[Rows]:
+    """Halve along the widest of the first axes until a part has at most so many points."""
     stack = [rows]
     while stack:
         part = stack.pop()
-        if len(part) <= LEAF:
+        if len(part) <= most:
             yield part
             continue
         axis = int(np.argmax(points[part, :_SPLIT_DIMENSIONS].var(axis=0)))
@@ -151,36 +209,83 @@ def _leaves(points: Points, rows: Rows) -> Iterator[Rows]:
         stack += [order[half:], order[:half]]
 
 
-def _candidates(
-    points: Points, edges: npt.NDArray[np.intp], limit: np.float32
-) -> Iterator[tuple[Rows, Rows]]:
-    """Yield index pairs (one, other) of points within the limit; each pair of points once."""
-    # Two more columns on each side make one matrix product give -d^2 / 2 at once.
-    halves = -0.5 * np.einsum("ij,ij->i", points, points)[:, None]
-    ones = np.ones_like(halves)
-    left, right = np.hstack([points, halves, ones]), np.hstack([points, ones, halves])
-    low = np.stack([points[a:b].min(axis=0) for a, b in pairwise(edges)])
-    high = np.stack([points[a:b].max(axis=0) for a, b in pairwise(edges)])
-    for leaf, (start, stop) in enumerate(pairwise(edges)):
-        gaps = np.maximum(0, np.maximum(low[leaf] - high[leaf:], low[leaf:] - high[leaf]))
-        near = leaf + np.flatnonzero(np.einsum("ij,ij->i", gaps, gaps) <= limit)
-        columns = np.concatenate([np.arange(edges[box], edges[box + 1]) for box in near])
-        columns = columns[_near_box(points[columns], low[leaf], high[leaf], limit)]
+def _join(vectors: Vectors, one: Rows, other: Rows, cutoff: float) -> Iterator[RowPairs]:
+    """Yield the pairs of a row of one set and a row of the other, each pair once."""
+    if len(one) == 0 or len(other) == 0:
+        return
+    alike = one is other or np.array_equal(one, other)
+    project = _projector(vectors, one, other)
+    left = _Boxed(one, project(one))
+    right = left if alike else _Boxed(other, project(other))
+    both = np.zeros(len(vectors), np.bool_)
+    both[np.intersect1d(one, other, assume_unique=True)] = True
+    limit = np.float32(reach(vectors.descriptor, cutoff) ** 2)
+
+    def compare(task: tuple[int, Rows]) -> RowPairs:
+        a, b = _near(left, right, *task, limit)
+        twice = both[a] & both[b] & (a > b) if not alike else np.zeros(len(a), np.bool_)
+        keep = (a != b) & ~twice
+        return _decided(vectors, a[keep], b[keep], cutoff)
+
+    yield from ahead(compare, _tasks(left, right, limit, alike=alike))
+
+
+def _projector(vectors: Vectors, one: Rows, other: Rows) -> Callable[[Rows], Points]:
+    """Return what makes the points of rows that are compared first.
+
+    32 components hold nearly all that tells two thumbs apart and make boxes prune; 48 leave two
+    candidates for each pair of signatures. Few rows are compared in full: finding the components
+    would take longer than doing without.
+    """
+    if len(one) + len(other) <= FEW:
+        return vectors.points
+    dimension = PROJECTED[vectors.descriptor.distance]
+    projection = projections.fit(vectors, other, dimension, sample=_FITTED)
+    return lambda rows: projections.project(vectors, rows, projection)
+
+
+def _tasks(
+    left: _Boxed, right: _Boxed, limit: np.float32, *, alike: bool
+) -> Iterator[tuple[int, Rows]]:
+    """Yield each leaf of one side with the points of the other whose boxes come near enough."""
+    for leaf, (start, stop) in enumerate(pairwise(left.leaves.tolist())):
+        first = start if alike else 0  # the leaf's own boxes, and those behind it
+        low, high = left.low[start:stop].min(axis=0), left.high[start:stop].max(axis=0)
+        gaps = np.maximum(0, np.maximum(low - right.high[first:], right.low[first:] - high))
+        near = first + np.flatnonzero(np.einsum("ij,ij->i", gaps, gaps) <= limit)
+        columns = right.columns(near)
         for at in range(0, len(columns), _STRIDE):
-            part = columns[at : at + _STRIDE]
-            near_enough = left[start:stop] @ right[part].T >= -0.5 * limit
-            one, other = np.divmod(np.flatnonzero(near_enough), len(part))
-            one, other = one + start, part[other]
-            later = other > one
-            yield one[later], other[later]
+            yield leaf, columns[at : at + _STRIDE]
 
 
-def _near_box(
-    points: Points, low: Points, high: Points, limit: np.float32
-) -> npt.NDArray[np.bool_]:
-    axes = slice(0, BOX_DIMENSIONS)
-    outside = np.maximum(low[axes] - points[:, axes], points[:, axes] - high[axes])
-    gaps = np.maximum(0, outside)
+def _near(
+    left: _Boxed, right: _Boxed, leaf: int, columns: Rows, limit: np.float32
+) -> tuple[Rows, Rows]:
+    """Return rows of the archive (one, other) whose points lie within the limit.
+
+    Points of the same set come once, but also with themselves.
+    """
+    start, stop = (int(left.edges[box]) for box in left.leaves[leaf : leaf + 2])
+    points = left.points[start:stop]
+    columns = columns[_near_box(right.points[columns, :BOX_DIMENSIONS], points, limit)]
+    columned = left.columned[start:stop].copy()
+    columned[:, -2:] = columned[:, :-3:-1]
+    products = columned @ right.columned[columns].T
+    near = np.flatnonzero(products >= -0.5 * limit)
+    one, other = np.divmod(near, max(1, len(columns)))
+    one, other = one + start, columns[other]
+    if left is right:
+        later = other > one
+        one, other = one[later], other[later]
+    return left.rows[one], right.rows[other]
+
+
+def _near_box(points: Points, leaf: Points, limit: np.float32) -> Flags:
+    """Tell which points lie near enough to the box around a leaf, by their first axes."""
+    axes = points.shape[1]
+    low, high = leaf[:, :axes].min(axis=0), leaf[:, :axes].max(axis=0)
+    gaps = np.maximum(low - points, points - high)
+    np.maximum(gaps, 0, out=gaps)
     return np.asarray(np.einsum("ij,ij->i", gaps, gaps) <= limit)
 
 

@@ -9,7 +9,14 @@ import pytest
 
 from annidx.descriptors import SIGNATURE, THUMB, Descriptor
 from annidx.search import selfjoin
-from annidx.search.selfjoin import RowPairs, by_row, estimate_pairs, exhaustive_pairs, pairs
+from annidx.search.selfjoin import (
+    RowPairs,
+    Sides,
+    by_row,
+    estimate_pairs,
+    exhaustive_pairs,
+    pairs,
+)
 from annidx.search.vectors import Vectors, distances
 from tests.making import signatures, thumbs, vectors
 from tests.search.spreads import METRICS, mixture, name_of, spread
@@ -90,6 +97,20 @@ def test_narrow_and_wide(
     archive = vectors(metric, mixture(metric, 250, 7))
     limit = cutoff * width
     assert triples(pairs(archive, limit)) == triples(exhaustive_pairs(archive, limit))
+
+
+@each_metric
+@pytest.mark.parametrize("count", [40, 1300])
+def test_two_sides(metric: Descriptor, cutoff: float, count: int) -> None:
+    rng = np.random.default_rng(count)
+    archive = vectors(metric, mixture(metric, count, 3), rng.random(count) < 0.9, cuts=[20])
+    everyone = exhaustive_pairs(archive, cutoff)
+    for shares in (0.2, 0.3), (0.5, 1.0), (0.0, 1.0):
+        one, other = (rng.random(count) < share for share in shares)
+        for sides in Sides(one, other), Sides(other, one), Sides(other & ~one, one):
+            expected = triples(everyone.where(sides.of(everyone)))
+            assert triples(pairs(archive, cutoff, sides)) == expected
+    assert len(expected) < len(everyone)
 
 
 @each_metric
