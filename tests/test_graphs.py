@@ -198,13 +198,12 @@ def test_a_graph_whose_nodes_do_not_find_themselves_can_be_published(
     small: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its entry goes into the manifest, as JSON: numbers of Python and not of numpy."""
-    nearest = Graph.nearest
+    built = searched._built
 
-    def astray(self: Graph, point: Any, count: int) -> Any:
-        nodes, squared = nearest(self, point, max(count, 2))
-        return (nodes[1:], squared[1:]) if count == 1 else (nodes, squared)
+    def astray(points: Any, ef: int, threads: int) -> Any:
+        return built(points[::-1] + np.float32(1), ef, threads)
 
-    monkeypatch.setattr(Graph, "nearest", astray)
+    monkeypatch.setattr(searched, "_built", astray)
     entry = make(small)
     assert (entry.usable, type(entry.usable), type(entry.found_itself)) == (False, bool, float)
     assert entry.found_itself < SELF_TARGET

@@ -1,10 +1,10 @@
 """nmslib's HNSW graph, with its traps hidden. The only module that imports nmslib.
 
 What is guarded against, all measured with nmslib 2.1.2: equal vectors wreck the graph for everybody
-else (so equal vectors are one node); members that cannot be found (post=2, shuffled insertion, and
-a check after the build); wrong shapes, dtypes, NaN, k=0 (memory faults); squared distances (they
-never leave this module's callers); a flipped bit in a file (it crashes the process: the caller
-checks the file's hash before `load`).
+else (so equal vectors are one node, and so are many near-equal ones: see leaders.py); members that
+cannot be found (post=2, shuffled insertion, and a check after the build); wrong shapes, dtypes,
+NaN, k=0 (memory faults); squared distances (they never leave this module's callers); a flipped bit
+in a file (it crashes the process: the caller checks the file's hash before `load`).
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ import numpy.typing as npt
 from annidx.errors import IndexDamaged
 from annidx.native import quiet_stderr
 from annidx.search import projection as projections
+from annidx.search.leaders import leaders
 from annidx.search.projection import Projection
-from annidx.search.vectors import Points, Rows, Stored, Vectors, embed
+from annidx.search.vectors import Points, Rows, Stored, Vectors, embed, reach
 
 EF_SEARCH = 200
 EF_CONSTRUCTION = (200, 400)
 """Tried in turn until the members find themselves and the recall reaches its target."""
 SELF_TARGET = 0.9995
+NEAR_EQUAL = 0.2
+"""Share of the default cutoff's reach within which many points get one leader (thumbs: 60)."""
 SEED = 20_261_122
 _CHECKED_MEMBERS = 20_000
 _import_lock = threading.Lock()
@@ -38,7 +41,7 @@ _import_lock = threading.Lock()
 
 @dataclass(slots=True)
 class Graph:
-    """A graph over the unique vectors of some rows.
+    """A graph over the unique vectors of some rows; one stands for many that are near-equal.
 
     Attributes
     ----------
@@ -47,18 +50,21 @@ class Graph:
         From the embedding of the metric to the graph's space.
     offsets : (nodes + 1,) int32
     members : (rows,) int32
-        ``members[offsets[i]:offsets[i + 1]]`` are the rows whose vector is node i, counted from
-        the first row of the graph's segments.
+        ``members[offsets[i]:offsets[i + 1]]`` are the rows that node i stands for, counted from the
+        first row of the graph's segments.
+    radius : float
+        No row's point lies further from its node.
     """
 
     handle: Any
     projection: Projection
     offsets: npt.NDArray[np.int32]
     members: npt.NDArray[np.int32]
+    radius: float = 0.0
 
     @property
     def nodes(self) -> int:
-        """Number of unique vectors."""
+        """Number of unique vectors, clusters of near-equal ones counted once."""
         return len(self.offsets) - 1
 
     def project(self, vectors: Vectors, queries: Stored) -> Points:
@@ -107,6 +113,7 @@ class Graph:
             "nodes": self.nodes,
             "dimension": self.projection.dimension,
             "space": "l2",
+            "radius": self.radius,
             "offsets": _encode(self.offsets),
             "members": _encode(self.members),
             "mean": _encode(self.projection.mean),
@@ -134,18 +141,23 @@ def build(
     threads : int
     """
     unique, inverse = unique_vectors(vectors, rows)
-    # Insertion in the order of the walk would put the pictures of one folder side by side.
-    order = np.random.default_rng(SEED).permutation(len(unique))
-    node_of = np.empty(len(unique), np.intp)
-    node_of[order] = np.arange(len(unique))
-    nodes = node_of[inverse]
-    by_node = np.argsort(nodes, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(nodes, minlength=len(unique)))])
     projection = projections.fit(vectors, unique)
-    points = projections.project(vectors, unique[order], projection)
+    points = projections.project(vectors, unique, projection)
+    stands = leaders(points, NEAR_EQUAL * reach(vectors.descriptor, vectors.descriptor.cutoff))
+    radius = np.linalg.norm(points - points[stands], axis=1).max() * 1.00001
+    heads = np.unique(stands)
+    # Insertion in the order of the walk would put the pictures of one folder side by side.
+    order = np.random.default_rng(SEED).permutation(len(heads))
+    node_of = np.empty(len(unique), np.intp)
+    node_of[heads[order]] = np.arange(len(heads))
+    nodes = node_of[stands[inverse]]
+    by_node = np.argsort(nodes, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(nodes, minlength=len(heads)))])
     members = (rows[by_node] - first).astype(np.int32)
-    graph = Graph(_built(points, ef, threads), projection, offsets.astype(np.int32), members)
-    return graph, _share_found(graph, points)
+    points = points[heads[order]]
+    handle = _built(points, ef, threads)
+    graph = Graph(handle, projection, offsets.astype(np.int32), members, float(radius))
+    return graph, _share_found(graph, points, threads)
 
 
 def load(descriptor: int, sidecar: bytes, where: str) -> Graph:
@@ -173,6 +185,7 @@ def load(descriptor: int, sidecar: bytes, where: str) -> Graph:
         )
         offsets = _decode(fields["offsets"], np.int32)
         members = _decode(fields["members"], np.int32)
+        radius = float(fields.get("radius", 0.0))  # older graphs have no leaders
     except (ValueError, KeyError, TypeError) as error:
         message = f"{where}: not a whole graph description ({type(error).__name__}: {error})"
         raise IndexDamaged(message) from None
@@ -183,7 +196,7 @@ def load(descriptor: int, sidecar: bytes, where: str) -> Graph:
         message = f"{where}: nmslib cannot load it ({error})"
         raise IndexDamaged(message) from None
     handle.setQueryTimeParams({"efSearch": EF_SEARCH})
-    return Graph(handle, projection, offsets, members)
+    return Graph(handle, projection, offsets, members, radius)
 
 
 def unique_vectors(vectors: Vectors, rows: Rows) -> tuple[Rows, Rows]:
@@ -221,15 +234,16 @@ def _built(points: Points, ef: int, threads: int) -> Any:
     return handle
 
 
-def _share_found(graph: Graph, points: Points) -> float:
+def _share_found(graph: Graph, points: Points, threads: int) -> float:
     """Return the share of (sampled) nodes that are their own nearest neighbour."""
     step = max(1, -(-len(points) // _CHECKED_MEMBERS))
     checked = np.arange(0, len(points), step)
-    found = 0
-    for node in checked:
-        nodes, squared = graph.nearest(points[node], 1)
-        found += len(nodes) == 1 and (nodes[0] == node or squared[0] <= 0.0)
-    return float(found / len(checked))
+    answers = graph.handle.knnQueryBatch(points[checked], k=1, num_threads=max(1, threads))
+    found = sum(
+        len(nodes) == 1 and bool(nodes[0] == node or squared[0] <= 0.0)
+        for node, (nodes, squared) in zip(checked, answers, strict=True)
+    )
+    return found / len(checked)
 
 
 def _encode(array: npt.NDArray[Any]) -> str:

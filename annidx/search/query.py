@@ -104,18 +104,20 @@ def _one(
 ) -> Hits | None:
     """Search one point; None when the stop rule was not met."""
     graph, first = placed
+    # A node stands for rows that may lie nearer than itself by the graph's radius.
+    most = (reach(vectors.descriptor, cutoff) + graph.radius) ** 2
     for count in FETCHES:
         nodes, squared = graph.nearest(point, count)
-        rows = graph.rows_of(nodes) + first
+        rows = graph.rows_of(nodes[squared <= most]) + first
         rows = rows[vectors.live[rows]]
         apart = distances(vectors.descriptor, query, vectors.take(rows))
         hits = exact.nearest(rows, apart, cutoff=cutoff, k=k)
         if len(nodes) >= graph.nodes:
             return hits
-        # Whatever was not proposed lies at least as far away as the last candidate, and its real
-        # distance is no shorter than the projected one.
+        # Whatever was not proposed lies at least as far away as the last candidate, less the
+        # radius, and its real distance is no shorter than the projected one.
         limit = cutoff if hits.complete else float(hits.distances[-1])
-        if len(nodes) and squared[-1] > reach(vectors.descriptor, limit) ** 2:
+        if len(nodes) and squared[-1] > (reach(vectors.descriptor, limit) + graph.radius) ** 2:
             return hits
         if len(nodes) < min(count, graph.nodes):
             return None

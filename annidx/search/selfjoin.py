@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from annidx.search import exact
 from annidx.search import projection as projections
+from annidx.search.boxes import Boxed
 from annidx.search.threads import ahead
 from annidx.search.vectors import Flags, Points, Rows, Vectors, distances, reach
 
@@ -26,7 +27,6 @@ BOX_DIMENSIONS = 16
 PROJECTED = {"euclidean": 32, "normalised": 48}
 FEW = 1500
 _FITTED = 2000
-_SPLIT_DIMENSIONS = 12
 _STRIDE = 8192
 
 
@@ -151,72 +151,14 @@ def _sides(vectors: Vectors, sides: Sides | None) -> tuple[Rows, Rows]:
     return np.flatnonzero(vectors.live & sides.one), np.flatnonzero(vectors.live & sides.other)
 
 
-class _Boxed:
-    """Points put into boxes by halving: small boxes, of which several make a leaf.
-
-    Attributes
-    ----------
-    rows : (n,) intp
-        Of the archive, in the order of the boxes.
-    points : (n, p) float32
-    edges : (boxes + 1,) intp
-        Box b has the points from edges[b] to edges[b + 1].
-    leaves : (leaves + 1,) intp
-        Leaf l has the boxes from leaves[l] to leaves[l + 1].
-    low, high : (boxes, p) float32
-        The corners of each box.
-    columned : (n, p + 2) float32
-        The points with -||x||^2 / 2 and 1 behind them.
-    """
-
-    def __init__(self, rows: Rows, points: Points) -> None:
-        order, edges, leaves = [], [0], [0]
-        for leaf in _halved(points, np.arange(len(rows)), LEAF):
-            for box in _halved(points, leaf, BOX):
-                order.append(box)
-                edges.append(edges[-1] + len(box))
-            leaves.append(len(edges) - 1)
-        ordered = np.concatenate(order)
-        self.rows, self.points = rows[ordered], points[ordered]
-        # Two more columns make one matrix product give -d^2 / 2 at once.
-        halves = -0.5 * np.einsum("ij,ij->i", self.points, self.points)[:, None]
-        self.columned = np.hstack([self.points, halves, np.ones_like(halves)])
-        self.edges, self.leaves = np.array(edges), np.array(leaves)
-        boxes = [self.points[start:stop] for start, stop in pairwise(edges)]
-        self.low = np.stack([box.min(axis=0) for box in boxes])
-        self.high = np.stack([box.max(axis=0) for box in boxes])
-
-    def columns(self, boxes: Rows) -> Rows:
-        """Return the places of the points of some boxes."""
-        starts = self.edges[boxes]
-        sizes = self.edges[boxes + 1] - starts
-        before = np.cumsum(sizes) - sizes
-        places: Rows = np.arange(sizes.sum()) + np.repeat(starts - before, sizes)
-        return places
-
-
-def _halved(points: Points, rows: Rows, most: int) -> Iterator[Rows]:
-    """Halve along the widest of the first axes until a part has at most so many points."""
-    stack = [rows]
-    while stack:
-        part = stack.pop()
-        if len(part) <= most:
-            yield part
-            continue
-        axis = int(np.argmax(points[part, :_SPLIT_DIMENSIONS].var(axis=0)))
-        half = len(part) // 2
-        order = part[np.argpartition(points[part, axis], half)]
-        stack += [order[half:], order[:half]]
-
-
 def _join(vectors: Vectors, one: Rows, other: Rows, cutoff: float) -> Iterator[RowPairs]:
     """Yield the pairs of a row of one set and a row of the other, each pair once."""
     if len(one) == 0 or len(other) == 0:
         return
     alike = one is other or np.array_equal(one, other)
     project = _projector(vectors, one, other)
-    left = _Boxed(one, project(one))
-    right = left if alike else _Boxed(other, project(other))
+    left = Boxed(one, project(one), leaf=LEAF, box=BOX)
+    right = left if alike else Boxed(other, project(other), leaf=LEAF, box=BOX)
     both = np.zeros(len(vectors), np.bool_)
     both[np.intersect1d(one, other, assume_unique=True)] = True
     limit = np.float32(reach(vectors.descriptor, cutoff) ** 2)
@@ -245,7 +187,7 @@ def _projector(vectors: Vectors, one: Rows, other: Rows) -> Callable[[Rows], Poi
 
 
 def _tasks(
-    left: _Boxed, right: _Boxed, limit: np.float32, *, alike: bool
+    left: Boxed, right: Boxed, limit: np.float32, *, alike: bool
 ) -> Iterator[tuple[int, Rows]]:
     """Yield each leaf of one side with the points of the other whose boxes come near enough."""
     for leaf, (start, stop) in enumerate(pairwise(left.leaves.tolist())):
@@ -259,7 +201,7 @@ def _tasks(
 
 
 def _near(
-    left: _Boxed, right: _Boxed, leaf: int, columns: Rows, limit: np.float32
+    left: Boxed, right: Boxed, leaf: int, columns: Rows, limit: np.float32
 ) -> tuple[Rows, Rows]:
     """Return rows of the archive (one, other) whose points lie within the limit.
 

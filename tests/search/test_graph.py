@@ -46,19 +46,20 @@ def test_every_row_is_in_the_graph_once(archive: Vectors, graph: Graph) -> None:
     rows = np.flatnonzero(archive.live)
     stored = archive.take(rows)
     assert np.sort(graph.members).tolist() == rows.tolist()
-    assert graph.nodes == len(np.unique(stored, axis=0)) < len(rows)
+    assert 200 < graph.nodes < len(np.unique(stored, axis=0)) < len(rows)
     assert graph.rows_of(np.arange(graph.nodes)).tolist() == rows.tolist()
     assert graph.rows_of(np.zeros(0, np.intp)).tolist() == []
     for node in range(graph.nodes):
-        members = archive.take(graph.rows_of(np.array([node])))
-        assert (members == members[0]).all()
+        members = graph.project(archive, archive.take(graph.rows_of(np.array([node]))))
+        near = np.linalg.norm(members - members[:, None], axis=2).min(axis=0)
+        assert near.max() <= graph.radius
 
 
 def test_every_row_finds_itself_first(archive: Vectors, graph: Graph) -> None:
     for row in np.flatnonzero(archive.live).tolist():
         nodes, squared = graph.nearest(points(archive, graph, [row])[0], 5)
-        assert row in graph.rows_of(nodes[:1])
-        assert squared[0] == pytest.approx(0, abs=1)
+        assert row in graph.rows_of(nodes)
+        assert squared[0] <= graph.radius**2 + 1
         assert (np.diff(squared) >= 0).all()
         assert len(nodes) == 5
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from annidx.descriptors import THUMB, Descriptor
-from annidx.search import exact
+from annidx.search import exact, leaders
 from annidx.search import graph as graphs
 from annidx.search.exact import Hits
 from annidx.search.graph import Graph
@@ -43,7 +43,9 @@ class Archive:
 
 @pytest.fixture(scope="module")
 def archive() -> Archive:
-    made = Archive()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(leaders, "DENSE", 10_000)  # else one node would stand for each cluster
+        made = Archive()
     assert len(made.stored) == 3000
     assert made.share >= graphs.SELF_TARGET
     return made
