@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def cli(
 class Runner:
     """Runs annidx in forked children of a server process.
 
-    Use it as a context manager. `calls` counts what it ran.
+    Use it as a context manager, or close() it. `calls` counts what it ran.
     """
 
     def __init__(self) -> None:
@@ -161,6 +161,10 @@ class Runner:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server."""
         self._server.communicate()
         self._cache.cleanup()
 
@@ -172,6 +176,9 @@ class Runner:
         inline: bool = True,
         remember: bool = False,
         strace: Sequence[str] = (),
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> Done:
         """Run annidx.
 
@@ -188,10 +195,16 @@ class Runner:
             Also of small files it is remembered in the cache that they were whole.
         strace : sequence of str
             The main thread runs under strace with these options from the start of the verb.
+        stdin : bytes
+        cwd : Path, optional
+        variables : mapping, optional
+            The whole environment of the child; by default that of the server.
         """
         self.calls += 1
         asked = {"words": list(map(str, words)), "timeout_s": timeout_s, "user": user}
         asked |= {"inline": inline, "remember": remember, "strace": list(strace)}
+        place = {"cwd": cwd and str(cwd), "variables": variables and dict(variables)}
+        asked |= {"stdin": stdin.decode("latin-1"), "place": place}
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -228,15 +241,25 @@ def _import_all() -> None:
 
 
 def _fork(
-    words: list[str], timeout_s: float, user: int | None, strace: list[str], **ways: bool
+    words: list[str],
+    timeout_s: float,
+    user: int | None,
+    strace: list[str],
+    stdin: str,
+    place: dict[str, Any],
+    **ways: bool,
 ) -> Done:
     began = time.monotonic()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    temporary = tempfile.TemporaryFile
+    with temporary() as given, temporary() as out, temporary() as err:
+        given.write(stdin.encode("latin-1"))
+        given.seek(0)
         gate, opens = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(opens)
-            _child(words, (gate, out.fileno(), err.fileno()), user, **ways)
+            streams = given.fileno(), out.fileno(), err.fileno()
+            _child(words, gate, streams, user, place, **ways)
         os.close(gate)
         tracer = _attach(pid, strace) if strace else None
         os.close(opens)
@@ -263,19 +286,26 @@ def _attach(pid: int, options: list[str]) -> subprocess.Popen[bytes]:
     return tracer
 
 
-def _child(words: list[str], streams: tuple[int, int, int], user: int | None, **ways: bool) -> None:
+def _child(
+    words: list[str],
+    gate: int,
+    streams: tuple[int, int, int],
+    user: int | None,
+    place: dict[str, Any],
+    **ways: bool,
+) -> None:
     """Be annidx; never returns."""
     code = 1
-    gate, out, err = streams
     try:
         os.setsid()
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
         os.read(gate, 1)
-        null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (out, 1), (err, 2)):
+        for target, source in enumerate(streams):
             os.dup2(source, target)
+        sys.stdin = os.fdopen(0, encoding="utf-8")
         sys.stdout = os.fdopen(1, "w", encoding="utf-8")
-        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
+        _move(**place)
         if user is not None:
             os.setgroups([])
             os.setgid(user)
@@ -292,6 +322,16 @@ def _child(words: list[str], streams: tuple[int, int, int], user: int | None, **
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _move(cwd: str | None, variables: dict[str, str] | None) -> None:
+    """Go to where the command is called."""
+    sys.argv[0] = str(Path(sys.executable).with_name("annidx"))
+    if cwd is not None:
+        os.chdir(cwd)
+    if variables is not None:
+        os.environ.clear()
+        os.environ.update(variables)
 
 
 def _main(words: list[str], *, inline: bool, remember: bool) -> int:
@@ -331,7 +371,7 @@ def listing(index: Path) -> int:
 def _text(descriptor: int) -> str:
     os.lseek(descriptor, 0, os.SEEK_SET)
     with os.fdopen(os.dup(descriptor), "rb") as handle:
-        return handle.read().decode("utf-8", "replace")
+        return handle.read().decode("utf-8", "surrogateescape")
 
 
 if __name__ == "__main__":

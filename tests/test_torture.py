@@ -76,7 +76,7 @@ def pictures(shared: Path) -> Path:
 def index(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
     """Build an index over all of them: some are unreadable, and that is all that is wrong."""
     index = tmp_path_factory.mktemp("torture") / "index"
-    done = run("build", pictures, index=index, code=3)
+    done = run("build", pictures, index=index, code=3, workers=True)
     assert done.stderr == ""
     return index
 

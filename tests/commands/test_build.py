@@ -56,7 +56,7 @@ def test_the_first_build_counts_what_it_found(built: Done) -> None:
 
 def test_json_has_every_key_and_later_builds_see_changes(tmp_path: Path, album: Path) -> None:
     index = tmp_path / "index"
-    done = run("build", "--json", album, index=index)
+    done = run("build", "--json", album, index=index, workers=True)
     *status, summary = [json.loads(line) for line in done.stdout[:-1].split("\n")]
     assert summary["message_type"] == "summary"
     assert summary.keys() >= SUMMARY
