@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,13 @@ def test_the_crontab_line_runs_and_says_nothing(odd_index: Path, tmp_path: Path)
 
 
 # systemd
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """Yield a folder with a short path: the name of a socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -266,9 +274,12 @@ mount -o remount,bind,ro /
 """
 
 
-def test_a_build_needs_no_other_place_to_write(small_index: Path, tmp_path: Path) -> None:
+def test_a_build_needs_no_other_place_to_write(
+    small_index: Path, tmp_path: Path, short: Path
+) -> None:
     """As in the service: only the index, the metrics and two folders of its own are writable."""
-    places = [small_index, *(tmp_path / name for name in ("metrics", "cache/annidx", "run"))]
+    names = ("metrics", "cache/annidx")
+    places = [small_index, *(tmp_path / name for name in names), short / "run"]
     for place in places[1:]:
         place.mkdir(parents=True)
     script = f'{READ_ONLY}\nmkdir "$2/in"; ! mkdir "$(dirname "$2")/out" 2>/dev/null || exit 99\n'
