@@ -16,8 +16,8 @@ from tests.forking import Runner, cli
 
 SEED = 5
 FLIPS = 2
-SAMPLE = 28
-STORMS = 5
+SAMPLE = 20
+STORMS = 3
 
 
 @pytest.fixture(scope="module")

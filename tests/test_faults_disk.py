@@ -68,5 +68,5 @@ def test_a_read_only_file_system(tmp_path: Path, run: Runner) -> None:
 
 def test_an_index_that_is_taken_away(tmp_path: Path, run: Runner) -> None:
     tally = Tally()
-    soak_disk.remove(tmp_path, run, tally, rounds=4, seed=SEED)
+    soak_disk.remove(tmp_path, run, tally, rounds=3, seed=SEED)
     assert not tally.violations, "\n".join(tally.violations)

@@ -7,7 +7,7 @@ from pathlib import Path
 from scripts import soak_kills
 from tests.forking import Runner
 
-ROUNDS = 20
+ROUNDS = 10
 
 
 def test_builds_that_are_killed(tmp_path: Path) -> None:

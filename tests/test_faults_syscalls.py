@@ -14,6 +14,7 @@ from tests.faults import Album, index_is_whole, must, strace
 from tests.forking import Runner, cli
 
 SEED = 7
+LIMIT = 14
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, run: Runner) -> Place:
 
 
 def test_faults_in_a_sample_of_the_calls(tmp_path: Path, run: Runner) -> None:
-    tally = soak_syscalls.soak(tmp_path, run, seed=SEED, limit=20)
+    tally = soak_syscalls.soak(tmp_path, run, seed=SEED, limit=LIMIT)
     assert not tally.violations, "\n".join(tally.violations)
-    assert tally.counts["survived old"] + tally.counts["survived new"] == 20
+    assert tally.counts["survived old"] + tally.counts["survived new"] == LIMIT
 
 
 def test_what_is_tried(place: Place) -> None:

@@ -63,20 +63,20 @@ def test_shipped_photos_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "options"),
+    ("width", "count", "options"),
     [
-        (1500, {}),
-        (2600, {}),
-        (4000, {}),
-        (1500, {"progressive": True}),
-        (4000, {"progressive": True}),
+        (1500, 4, {}),
+        (2600, 4, {}),
+        (4000, 2, {}),
+        (1500, 4, {"progressive": True}),
+        (4000, 2, {"progressive": True}),
     ],
 )
-def test_shipped_photos_enlarged(width: int, options: dict[str, Any]) -> None:
-    paths = sorted((SHIPPED / "2019-holiday").glob("*.jpg"))[:4]
+def test_shipped_photos_enlarged(width: int, count: int, options: dict[str, Any]) -> None:
+    paths = sorted((SHIPPED / "2019-holiday").glob("*.jpg"))[:count]
     files = [enlarged(path, width, quality=88, **options) for path in paths]
     thumbs, signatures = drifts(files)
-    assert len(thumbs) == 4
+    assert len(thumbs) == count
     assert thumbs.max() < NEAR
     assert np.median(signatures) < SIGNATURES_NEAR
     assert signatures.max() < 0.15
@@ -91,10 +91,11 @@ def test_a_thousand_real_photos(shared: Path) -> None:
 
 
 def test_real_photos_enlarged(shared: Path) -> None:
-    paths = sorted((shared / "data" / "caltech").rglob("*.jpg"))[::50]
-    for width in (1300, 2700):
-        thumbs, signatures = drifts([enlarged(path, width, quality=88) for path in paths])
-        assert len(thumbs) >= 28
+    paths = sorted((shared / "data" / "caltech").rglob("*.jpg"))
+    for width, step in ((1300, 50), (2700, 200)):
+        some = paths[::step]
+        thumbs, signatures = drifts([enlarged(path, width, quality=88) for path in some])
+        assert len(thumbs) >= 7
         assert thumbs.max() < NEAR
         assert np.median(signatures) < SIGNATURES_NEAR
 
@@ -110,7 +111,8 @@ def large(mode: str) -> Image.Image:
         both = colours.convert("RGBA") if mode == "RGBA" else gray.convert("LA")
         both.putalpha(gray)
         return both
-    return colours.quantize(64) if mode == "P" else colours.convert(mode)
+    quick = Image.Quantize.FASTOCTREE
+    return colours.quantize(64, quick) if mode == "P" else colours.convert(mode)
 
 
 @pytest.mark.parametrize(

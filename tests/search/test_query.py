@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,6 +40,15 @@ class Archive:
         self.vectors = vectors(THUMB, self.stored, cuts=[700, 2000])
         self.graph, self.share = graphs.build(self.vectors, np.arange(len(self.stored)), threads=2)
         self.placed = [Placed(self.graph, 0)]
+        self.cut = cache(self._cut)
+
+    def _cut(self, cuts: tuple[int, ...]) -> list[Placed]:
+        """Return a graph of each range of rows."""
+        placed = []
+        for first, stop in pairwise((0, *cuts)):
+            graph, _ = graphs.build(self.vectors, np.arange(first, stop), first=first, threads=2)
+            placed.append(Placed(graph, first))
+        return placed
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +226,7 @@ def test_several_graphs_and_what_none_covers(
     archive: Archive, cuts: Sequence[int], k: int | None
 ) -> None:
     """Clusters and copies are torn apart between the graphs: the answers stay the same."""
-    placed = []
-    for first, stop in pairwise((0, *cuts)):
-        rows = np.arange(first, stop)
-        placed.append(Placed(graphs.build(archive.vectors, rows, first=first, threads=2)[0], first))
+    placed = archive.cut(tuple(cuts))
     queries = np.concatenate([archive.stored[::60], thumbs(3, 98)])
     rest = np.arange(cuts[-1], 3000)
     answer = graph_search(archive.vectors, placed, rest, queries, cutoff=CUTOFF, k=k)
