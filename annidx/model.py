@@ -36,6 +36,15 @@ Engine = Literal["graph", "exact"]
 Choice = Literal["auto", "graph", "exact"]
 """What a user may ask for; with 'auto' the planner chooses."""
 
+Linkage = Literal["connected", "complete", "star"]
+
+LINKAGES: Mapping[Linkage, str] = {
+    "connected": "whatever a chain of pairs joins; the diameter may exceed the cutoff",
+    "complete": "every two members are within the cutoff",
+    "star": "every member is within the cutoff of one of them, the centre",
+}
+"""The rules that make groups of pairs, each with its meaning; :mod:`annidx.search.groups`."""
+
 
 @dataclass(slots=True, unsafe_hash=True)
 class File:
