@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.graphs import vectors_of
-from annidx.model import Answer, File, Group, Match, Matches, Pair, Record
+from annidx.model import Answer, File, Group, Linkage, Match, Matches, Pair, Record
 from annidx.search import groups as grouping
 from annidx.search.exact import Hits, nearest
 from annidx.search.groups import RowGroup
@@ -313,7 +313,9 @@ def _belong_together(opened: Snapshot, rows: Rows) -> npt.NDArray[np.int64]:
     return np.array(sorted(found), np.int64)
 
 
-def groups(opened: Snapshot, vectors: Vectors, found: Sequence[RowGroup]) -> list[Group]:
+def groups(
+    opened: Snapshot, vectors: Vectors, found: Sequence[RowGroup], linkage: Linkage
+) -> list[Group]:
     """Return groups of rows with their paths and figures, numbered by (size, first path)."""
     rows = np.concatenate([np.zeros(0, np.intp), *(each.rows for each in found)])
     paths = iter(opened.paths(rows))
@@ -328,7 +330,7 @@ def groups(opened: Snapshot, vectors: Vectors, found: Sequence[RowGroup]) -> lis
         made.append((names, numbers, diameter, each.weakest, sum(numbers) - max(numbers)))
     made.sort(key=lambda group: (-len(group[0]), group[0]))
     return [
-        Group(number, "connected", *facts, metric=vectors.descriptor.name)
+        Group(number, linkage, *facts, metric=vectors.descriptor.name)
         for number, facts in enumerate(made, start=1)
     ]
 

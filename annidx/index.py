@@ -14,7 +14,19 @@ from annidx import answers, queries
 from annidx.answers import Asked, Named
 from annidx.descriptors import DEFAULT_METRIC, Descriptor
 from annidx.engines import Engines, Measured
-from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
+from annidx.errors import UsageError
+from annidx.model import (
+    IGNORED,
+    LINKAGES,
+    Answer,
+    Engine,
+    Groups,
+    Linkage,
+    Matches,
+    Neighbours,
+    Pairs,
+)
+from annidx.search import confirm
 from annidx.search import groups as grouping
 from annidx.search.recall import SAMPLE
 from annidx.search.selfjoin import RowPairs
@@ -270,23 +282,44 @@ class Index:
         *,
         cutoff: float | None = None,
         metric: str = DEFAULT_METRIC,
+        linkage: Linkage = "connected",
         exact: bool = False,
         max_pairs: int = MAX_PAIRS,
         companions: bool = False,
+        unconfirmed: bool = False,
     ) -> Groups:
-        """Return groups of near-duplicates: whatever chains of pairs within the cutoff connect.
+        """Return groups of near-duplicates, made of pairs within the cutoff.
 
         Pictures with next to no information (one flat colour, blank pages) join a group only with
         byte-identical ones. A RAW file and its JPEG are no duplicates unless `companions`.
+
+        Parameters
+        ----------
+        cutoff, metric, exact, max_pairs, companions
+            See :meth:`pairs`.
+        linkage : {'connected', 'complete', 'star'}
+            The rule by which pairs make groups; :data:`annidx.model.LINKAGES` says what each means.
+        unconfirmed : bool
+            Also by pairs whose signatures are more than 0.45 apart, as those of different pages of
+            writing are. (An index without signatures cannot tell, and takes all pairs.)
+
+        Raises
+        ------
+        UsageError
+            Also for an unknown linkage, and when the estimate exceeds `max_pairs`.
         """
         measure, limit = self._checked(metric, cutoff, None)
+        if linkage not in LINKAGES:
+            message = f"unknown linkage {linkage!r}: expected one of {', '.join(LINKAGES)}"
+            raise UsageError(message)
         started = time.monotonic()
         found, left_out = self._join(measure, limit, max_pairs, exact, companions)
         found, aside = answers.without_low_information(self.snapshot, found)
-        rows = grouping.connected(found)
-        made = answers.groups(self.snapshot, self.engines.vectors(metric), rows)
+        kept = found if unconfirmed else self._confirmed(found, metric)
+        rows = grouping.RULES[linkage](kept)
+        made = answers.groups(self.snapshot, self.engines.vectors(metric), rows, linkage)
         answer = self._answer(measure, limit, None, "exact", started, left_out=left_out)
-        return Groups(tuple(made), aside, answer)
+        return Groups(tuple(made), aside, answer, len(found) - len(kept))
 
     def failures(self) -> list[tuple[bytes, str, str]]:
         """Return (absolute path, status, reason) of the files that could not be read, by path."""
@@ -364,6 +397,13 @@ class Index:
         """Return the pairs within the limit, and how many pairs of companions were left out."""
         found = self.engines.join(measure, limit, max_pairs, exhaustive=exact)
         return (found, 0) if companions else answers.without_companions(self.snapshot, found)
+
+    def _confirmed(self, found: RowPairs, metric: str) -> RowPairs:
+        """Return the pairs that signatures confirm, where the index holds them."""
+        name = confirm.CONFIRMED_BY.name
+        if metric == name or name not in self.manifest.descriptors:
+            return found
+        return confirm.confirmed(found, self.engines.vectors(name))
 
     def _answer(
         self,

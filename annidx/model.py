@@ -409,23 +409,26 @@ class Group:
     ----------
     number : int
         1 for the largest; groups are ordered by (size descending, first path).
-    linkage : str
-        The rule: 'connected' joins whatever a chain of pairs connects.
+    linkage : {'connected', 'complete', 'star'}
+        The rule; see :data:`LINKAGES`.
     raw_paths : tuple of bytes
         Absolute paths, sorted.
     sizes : tuple of int
         Bytes of each of these files.
     diameter : float
-        Largest exact distance of two members, in the metric's unit.
+        Largest exact distance of two members, in the metric's unit. Within the cutoff under
+        'complete', under 'star' (of a Euclidean metric) within twice the cutoff, unbounded under
+        'connected'.
     weakest : float
-        Largest distance among the pairs that hold the group together (its minimum spanning tree).
+        Largest distance among the pairs that hold the group together (its minimum spanning tree),
+        at most the diameter and the cutoff.
     freed_bytes : int
         Bytes of all members but the largest file.
     metric : str
     """
 
     number: int
-    linkage: str
+    linkage: Linkage
     raw_paths: tuple[bytes, ...]
     sizes: tuple[int, ...]
     diameter: float
@@ -449,11 +452,14 @@ class Groups(Sequence[Group]):
     low_information : int
         Pictures of almost one flat colour near others of that class, and in no group with them.
     answer : Answer
+    unconfirmed : int
+        Pairs within the cutoff that joined nothing, since the signatures of the two differ.
     """
 
     groups: tuple[Group, ...]
     low_information: int
     answer: Answer
+    unconfirmed: int = 0
 
     def __len__(self) -> int:
         return len(self.groups)

@@ -179,12 +179,12 @@ def paper(rng: np.random.Generator, tone: tuple[int, int, int]) -> Image.Image:
     return Image.fromarray(np.tile(rounded(row), (560, 1, 1)))
 
 
-def blanks(count: int) -> Iterator[Made]:
+def blanks(first: int, count: int) -> Iterator[Made]:
     """Yield pictures with next to no information, each a family of its own.
 
     Scanned empty pages, sheets of grain, one colour, and faint gradients.
     """
-    for number in range(count):
+    for number in range(first, first + count):
         rng = generator("blank", number)
         tone = tuple(int(each) for each in rng.integers(0, 256, 3))
         flat = Image.new("RGB", (160, 120), tone)

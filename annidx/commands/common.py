@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS
 from annidx.errors import UsageError
-from annidx.model import Answer, Match, path_fields
+from annidx.model import LINKAGES, Answer, Match, path_fields
 from annidx.place import default_index
 
 if TYPE_CHECKING:
@@ -86,6 +86,22 @@ def add_max_pairs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_group_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a search that makes groups."""
+    parser.add_argument(
+        "--linkage",
+        choices=LINKAGES,
+        default="connected",
+        help="the rule that makes groups of pairs (default connected)",
+    )
+    parser.add_argument(
+        "--unconfirmed",
+        action="store_true",
+        help="also join by pairs whose signatures differ, as those of pages of writing on like "
+        "paper do",
+    )
+
+
 def add_lock_wait(parser: argparse.ArgumentParser, default_s: float = 0.0) -> None:
     """Add how long to wait for another writer."""
     parser.add_argument(
@@ -138,6 +154,11 @@ def search_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options that :func:`add_search_options` added, for a call of the API."""
     names = ("cutoff", "metric", "exact", "companions")
     return {name: getattr(args, name) for name in names}
+
+
+def group_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that :func:`add_group_options` added, for a call of the API."""
+    return {"linkage": args.linkage, "unconfirmed": args.unconfirmed}
 
 
 def open_index(args: argparse.Namespace) -> Index:

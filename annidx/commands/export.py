@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from annidx.commands.common import (
     add_common_options,
+    add_group_options,
     add_max_pairs,
     add_search_options,
     answer_fields,
     answer_sentence,
     companions_left_out,
+    group_options,
     open_index,
     plural,
     print_summary,
@@ -66,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         else:
             add_search_options(part, k=False)
             add_max_pairs(part)
+        if name == "groups":
+            add_group_options(part)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -134,8 +138,9 @@ def _form(args: argparse.Namespace) -> Format:
 
 
 def _search(args: argparse.Namespace, index: Index) -> Pairs | Groups:
-    search = index.find_pairs if args.what == "pairs" else index.groups
-    return search(**search_options(args), max_pairs=args.max_pairs)
+    if args.what == "pairs":
+        return index.find_pairs(**search_options(args), max_pairs=args.max_pairs)
+    return index.groups(**search_options(args), **group_options(args), max_pairs=args.max_pairs)
 
 
 def _write(output: str, export: Export, form: Format) -> int:

@@ -7,6 +7,7 @@ import time
 
 from annidx.commands.common import (
     Paths,
+    add_group_options,
     add_max_pairs,
     add_search_options,
     answer_fields,
@@ -14,23 +15,28 @@ from annidx.commands.common import (
     bytes_text,
     companions_left_out,
     distance_text,
+    group_options,
     open_index,
     plural,
     print_json,
     print_summary,
     search_options,
 )
-from annidx.model import Group, path_fields
+from annidx.model import LINKAGES, Group, path_fields
 
 HELP = "groups of near-duplicates"
-DESCRIPTION = """\
-Put pictures together that a chain of pairs within the cutoff connects (linkage: connected), the
-largest group first. A group states its diameter: the largest distance of two members, which may
-exceed the cutoff. Pictures of nearly one flat colour join only byte-identical ones; a RAW file and
-the JPEG or HEIC of its stem in its folder make no group."""
+_RULES = "".join(f"  {name:10} {text}\n" for name, text in LINKAGES.items())
+DESCRIPTION = f"""\
+Put pictures together that are pairs within the cutoff, the largest group first. The rule:
+
+{_RULES}
+A group states its diameter, the largest distance of two members. Pairs whose signatures differ join
+nothing; pictures of nearly one flat colour join only byte-identical ones; a RAW file and the JPEG
+or HEIC of its stem in its folder make no group."""
 EPILOG = """\
 examples:
   annidx groups
+  annidx groups --linkage complete
   annidx groups --metric signature --cutoff 0.2
   annidx groups --json | jq .paths"""
 
@@ -39,13 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     add_search_options(parser, k=False)
     add_max_pairs(parser)
+    add_group_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     started = time.monotonic()
     index = open_index(args)
-    found = index.groups(**search_options(args), max_pairs=args.max_pairs)
+    found = index.groups(**search_options(args), **group_options(args), max_pairs=args.max_pairs)
     paths = Paths(index)
     for group in found:
         if args.json:
@@ -59,12 +66,18 @@ def run(args: argparse.Namespace) -> int:
     grouped = sum(len(group.raw_paths) for group in found)
     left_out = companions_left_out([found.answer])
     fields = answer_fields(found.answer, len(found), started, left_out=left_out)
-    fields |= {"pictures": grouped, "low_information": found.low_information}
+    fields |= {"linkage": args.linkage, "pictures": grouped, "unconfirmed": found.unconfirmed}
+    fields |= {"low_information": found.low_information}
     sentence = f"{plural(len(found), 'group')} of {plural(grouped, 'picture')} within "
     sentence += answer_sentence(fields)
     if found.low_information:
         sentence += f"\n{plural(found.low_information, 'picture')} of nearly one flat colour set "
         sentence += "aside: being near says nothing about them"
+    if found.unconfirmed:
+        sentence += (
+            f"\n{plural(found.unconfirmed, 'pair')} not joined: their signatures differ, as "
+        )
+        sentence += "those of different pages of writing do (--unconfirmed)"
     print_summary(args, fields, sentence)
     return 0
 
