@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from annidx import answers, queries
 from annidx.answers import Asked, Named
-from annidx.descriptors import DEFAULT_METRIC, Descriptor
+from annidx.descriptors import DEFAULT_METRIC, SIGNATURE, THUMB, Descriptor
 from annidx.engines import Engines, Measured
 from annidx.errors import UsageError
 from annidx.model import (
@@ -300,8 +300,8 @@ class Index:
         linkage : {'connected', 'complete', 'star'}
             The rule by which pairs make groups; :data:`annidx.model.LINKAGES` says what each means.
         unconfirmed : bool
-            Also by pairs whose signatures are more than 0.45 apart, as those of different pages of
-            writing are. (An index without signatures cannot tell, and takes all pairs.)
+            Also by pairs whose signatures object, as those of different pages of writing do:
+            :mod:`annidx.search.confirm`. In an index without signatures no pair is asked.
 
         Raises
         ------
@@ -315,7 +315,7 @@ class Index:
         started = time.monotonic()
         found, left_out = self._join(measure, limit, max_pairs, exact, companions)
         found, aside = answers.without_low_information(self.snapshot, found)
-        kept = found if unconfirmed else self._confirmed(found, metric)
+        kept = found if unconfirmed else self._confirmed(found, measure)
         rows = grouping.RULES[linkage](kept)
         made = answers.groups(self.snapshot, self.engines.vectors(metric), rows, linkage)
         answer = self._answer(measure, limit, None, "exact", started, left_out=left_out)
@@ -398,12 +398,12 @@ class Index:
         found = self.engines.join(measure, limit, max_pairs, exhaustive=exact)
         return (found, 0) if companions else answers.without_companions(self.snapshot, found)
 
-    def _confirmed(self, found: RowPairs, metric: str) -> RowPairs:
+    def _confirmed(self, found: RowPairs, measure: Descriptor) -> RowPairs:
         """Return the pairs that signatures confirm, where the index holds them."""
-        name = confirm.CONFIRMED_BY.name
-        if metric == name or name not in self.manifest.descriptors:
+        if SIGNATURE.name not in self.manifest.descriptors:
             return found
-        return confirm.confirmed(found, self.engines.vectors(name))
+        thumbs, signatures = (self.engines.vectors(each.name) for each in (THUMB, SIGNATURE))
+        return confirm.confirmed(found, measure, thumbs, signatures)
 
     def _answer(
         self,

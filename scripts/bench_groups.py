@@ -3,9 +3,10 @@
 Makes two archives that have no picture in common: one to choose a rule by, one held out to say what
 the rule is worth. Each holds four sets, judged alone and all together:
 
-* edits: the 52 edits of ../shared/bench/attacks.py of some photos, among many other photos;
-* writing: made pages on like paper, letters of two sides, chats and slides, some of them rescanned,
-  and empty pages (tests/pages.py);
+* photos, drawings: the 52 edits of ../shared/bench/attacks.py of some pictures of Caltech-101, among
+  all others; a drawing is one of which more than half is one colour;
+* page, letter, chat, slide: made pages on like paper, letters of two sides, chats and slides, some
+  of them rescanned, and among them empty pages (tests/pages.py);
 * views: objects of UKBench, four photos each, which are related and no duplicates of one another;
 * formats: imagededup's pictures (held out only: they are few).
 
@@ -14,7 +15,7 @@ one object, else *false*. Precision is true / (true + false), recall the share o
 that fall into one group. A group is impure when it holds a false pair.
 
     scripts/bench_groups.py [--originals 16] [--writing 40] [--json]
-        [--metric thumb=200,300 ...] [--confirm none,0.45]
+        [--metric thumb=200,300 ...] [--variants]
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +46,37 @@ from annidx.options import Options
 from annidx.search import confirm
 from annidx.search.groups import RULES
 from annidx.search.selfjoin import RowPairs
+from annidx.search.vectors import Vectors
 from scripts.bench_edits import SUFFIXES, load_attacks
 from tests import pages
 
 SHARED = Path(os.environ.get("ANNIDX_SHARED", Path(__file__).parents[2] / "shared"))
 SPLITS = ("choose", "held out")
-SETS = ("all", "edits", "writing", "views", "formats")
+SETS = ("all", "photos", "drawings", "page", "letter", "chat", "slide", "views", "formats")
 METRICS = ("thumb=200,300,400", "signature=0.2,0.3,0.4")
+WAYS: list[tuple[str, dict[str, float] | None]] = [
+    ("none", None),
+    ("default", {}),
+    ("one cutoff", {"tight": confirm.LOOSE}),
+    ("near 0", {"near": 0.0}),
+    ("near .3", {"near": 0.3}),
+    ("loose .35", {"loose": 0.35}),
+    ("loose .45", {"loose": 0.45}),
+    ("loose .5", {"loose": 0.5}),
+    ("tight .15", {"tight": 0.15}),
+    ("tight .25", {"tight": 0.25}),
+]
+"""Ways to confirm pairs: arguments of annidx.search.confirm.confirmed; None: all pairs count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a picture: its set, what it was made from, and what it shows."""
+    """What is known of a picture: its set, what it was made from, what it shows, if it is first."""
 
     part: str
     family: str
     kin: str
+    original: bool = False
 
 
 def main() -> int:
@@ -69,12 +85,12 @@ def main() -> int:
     parser.add_argument("--originals", type=int, default=16, help="photos edited in each archive")
     parser.add_argument("--writing", type=int, default=40, help="pictures of each kind of writing")
     parser.add_argument("--metric", action="append", metavar="NAME=CUTOFF,CUTOFF")
-    parser.add_argument("--confirm", default="none,0.3,0.4,0.45,0.5,0.6", metavar="CUTOFF,CUTOFF")
+    parser.add_argument("--variants", action="store_true", help="also other ways to confirm")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     asked = dict(each.split("=") for each in args.metric or METRICS)
     metrics = {name: [float(cutoff) for cutoff in text.split(",")] for name, text in asked.items()}
-    confirms = [None if each == "none" else float(each) for each in args.confirm.split(",")]
+    ways = dict(WAYS if args.variants else WAYS[:2])
     rows = []
     for half, split in enumerate(SPLITS):
         with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +98,7 @@ def main() -> int:
             place = Path(folder) / "index"
             options = Options(descriptors=sorted({*DEFAULT_DESCRIPTORS, *metrics}))
             annidx.build([Path(folder) / "archive"], index=place, options=options)
-            for row in measured(annidx.open(place), known, metrics, confirms):
+            for row in measured(annidx.open(place), known, metrics, ways):
                 rows.append({"split": split, **row})
                 if not args.json:
                     print_row(rows)
@@ -95,7 +111,7 @@ def make_archive(folder: Path, half: int, originals: int, writing: int) -> dict[
     """Write one of the two archives; return what is known of each file by its path."""
     known: dict[str, Known] = {}
     for path, what in (
-        *photos(folder / "edits", half, originals),
+        *photos(folder / "photos", half, originals),
         *made_writing(folder / "writing", half, writing),
         *views(folder / "views", half),
         *(formats(folder / "formats") if half else ()),
@@ -116,11 +132,11 @@ def photos(folder: Path, half: int, originals: int) -> Iterator[tuple[Path, Know
         image = Image.open(source).convert("RGB")
         path = folder / f"{family}.jpg"
         image.save(path, quality=95)
-        yield path, Known("edits", family, family)
+        yield path, Known("photos", family, family, original=True)
         for at, (name, edit) in enumerate(attacks.items() if number in edited else ()):
             path = folder / f"{family}__{name}.jpg"
             edit(image, np.random.default_rng(number * 1000 + at)).save(path, quality=90)
-            yield path, Known("edits", family, family)
+            yield path, Known("photos", family, family)
 
 
 def made_writing(folder: Path, half: int, count: int) -> Iterator[tuple[Path, Known]]:
@@ -129,7 +145,7 @@ def made_writing(folder: Path, half: int, count: int) -> Iterator[tuple[Path, Kn
     for made in (*pages.set_of_writing(half * 1000, count), *pages.blanks(half * 1000, 6)):
         path = folder / f"{made.name}.jpg"
         made.image.save(path, quality=90)
-        yield path, Known("writing", made.family, made.family)
+        yield path, Known(made.name.partition("-")[0], made.family, made.family)
 
 
 def views(folder: Path, half: int) -> Iterator[tuple[Path, Known]]:
@@ -163,24 +179,36 @@ def measured(
     index: Index,
     known: Mapping[str, Known],
     metrics: Mapping[str, Sequence[float]],
-    confirms: Sequence[float | None],
+    ways: Mapping[str, Mapping[str, float] | None],
 ) -> Iterator[dict[str, Any]]:
     """Yield one row for every rule."""
     snapshot, engines = index.snapshot, index.engines
     paths = snapshot.paths(np.arange(len(snapshot.pictures)))
-    facts = [known[os.fsdecode(path)] for path in paths]
-    others = engines.vectors(confirm.CONFIRMED_BY.name)
+    thumbs, signatures = engines.vectors("thumb"), engines.vectors("signature")
+    facts = told_apart([known[os.fsdecode(path)] for path in paths], thumbs)
     for metric, cutoffs in metrics.items():
         measure = descriptor(metric)
         for cutoff in cutoffs:
             found = engines.join(measure, cutoff, 10**8, exact=False)
             found, _ = answers.without_low_information(snapshot, found)
-            for limit in confirms if metric != others.descriptor.name else [None]:
-                kept = found if limit is None else confirm.confirmed(found, others, limit)
-                rule = {"metric": metric, "cutoff": cutoff, "confirm": limit, "pairs": len(kept)}
+            for way, limits in ways.items():
+                kept = found
+                if limits is not None:
+                    kept = confirm.confirmed(found, measure, thumbs, signatures, **limits)
+                rule = {"metric": metric, "cutoff": cutoff, "confirm": way, "pairs": len(kept)}
                 for linkage in RULES:
                     sets = judged(kept, linkage, facts)
                     yield {**rule, "linkage": linkage, "sets": sets}
+
+
+def told_apart(facts: Sequence[Known], thumbs: Vectors) -> list[Known]:
+    """Return what is known, with photos and drawings told apart by the originals."""
+    plain = confirm.is_plain(thumbs.take(np.arange(len(facts))))
+    drawn = {each.family for each, flag in zip(facts, plain, strict=True) if flag and each.original}
+    return [
+        replace(each, part="drawings") if each.family in drawn and each.part == "photos" else each
+        for each in facts
+    ]
 
 
 def judged(found: RowPairs, linkage: Any, facts: Sequence[Known]) -> dict[str, dict[str, Any]]:
@@ -229,9 +257,8 @@ def print_row(rows: Sequence[Mapping[str, Any]]) -> None:
     if len(rows) == 1 or rows[-2]["split"] != row["split"]:
         print(f"\n{row['split']}: precision, recall, largest impure group; related pairs of views")
         heads = "".join(f"{name:>20}" for name in SETS if name in row["sets"])
-        print(f"{'metric':10}{'cutoff':>6} {'confirm':>7} {'linkage':9}{heads}")
-    confirm_text = "-" if row["confirm"] is None else f"{row['confirm']:g}"
-    line = f"{row['metric']:10}{row['cutoff']:6g} {confirm_text:>7} {row['linkage']:9}"
+        print(f"{'metric':10}{'cutoff':>6} {'confirm':10} {'linkage':9}{heads}")
+    line = f"{row['metric']:10}{row['cutoff']:6g} {row['confirm']:10} {row['linkage']:9}"
     for name, each in row["sets"].items():
         if name == "views":
             line += f"{each['false']:>13} {each['related']:6}"
