@@ -17,7 +17,6 @@ from annidx.engines import Engines, Measured
 from annidx.errors import UsageError
 from annidx.model import (
     IGNORED,
-    LINKAGES,
     Answer,
     Engine,
     Groups,
@@ -298,7 +297,8 @@ class Index:
         cutoff, metric, exact, max_pairs, companions
             See :meth:`pairs`.
         linkage : {'connected', 'complete', 'star'}
-            The rule by which pairs make groups; :data:`annidx.model.LINKAGES` says what each means.
+            The rule by which pairs make groups: whatever a chain of them joins; every two members
+            within the cutoff; every member within the cutoff of one of them, the centre.
         unconfirmed : bool
             Also by pairs whose signatures object, as those of different pages of writing do:
             :mod:`annidx.search.confirm`. In an index without signatures no pair is asked.
@@ -309,8 +309,8 @@ class Index:
             Also for an unknown linkage, and when the estimate exceeds `max_pairs`.
         """
         measure, limit = self._checked(metric, cutoff, None)
-        if linkage not in LINKAGES:
-            message = f"unknown linkage {linkage!r}: expected one of {', '.join(LINKAGES)}"
+        if linkage not in grouping.RULES:
+            message = f"unknown linkage {linkage!r}: expected one of {', '.join(grouping.RULES)}"
             raise UsageError(message)
         started = time.monotonic()
         found, left_out = self._join(measure, limit, max_pairs, exact, companions)

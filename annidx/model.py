@@ -37,13 +37,7 @@ Choice = Literal["auto", "graph", "exact"]
 """What a user may ask for; with 'auto' the planner chooses."""
 
 Linkage = Literal["connected", "complete", "star"]
-
-LINKAGES: Mapping[Linkage, str] = {
-    "connected": "whatever a chain of pairs joins; the diameter may exceed the cutoff",
-    "complete": "every two members are within the cutoff",
-    "star": "every member is within the cutoff of one of them, the centre",
-}
-"""The rules that make groups of pairs, each with its meaning; :mod:`annidx.search.groups`."""
+"""The rules that make groups of pairs; :mod:`annidx.search.groups` defines them."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -410,18 +404,16 @@ class Group:
     number : int
         1 for the largest; groups are ordered by (size descending, first path).
     linkage : {'connected', 'complete', 'star'}
-        The rule; see :data:`LINKAGES`.
+        The rule that made it.
     raw_paths : tuple of bytes
         Absolute paths, sorted.
     sizes : tuple of int
         Bytes of each of these files.
     diameter : float
-        Largest exact distance of two members, in the metric's unit. Within the cutoff under
-        'complete', under 'star' (of a Euclidean metric) within twice the cutoff, unbounded under
-        'connected'.
+        Largest exact distance of two members, in the metric's unit: within the cutoff if
+        'complete', within twice the cutoff if 'star' (and Euclidean), any if 'connected'.
     weakest : float
-        Largest distance among the pairs that hold the group together (its minimum spanning tree),
-        at most the diameter and the cutoff.
+        Largest distance among the pairs that hold the group together (its minimum spanning tree).
     freed_bytes : int
         Bytes of all members but the largest file.
     metric : str

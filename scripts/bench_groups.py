@@ -1,10 +1,10 @@
 """Precision and recall of groups, by metric, cutoff, linkage and confirmation.
 
 Makes two archives that have no picture in common: one to choose a rule by, one held out to say what
-the rule is worth. Each holds four sets, judged alone and all together:
+the rule is worth. Each holds several sets, judged alone and all together:
 
-* photos, drawings: the 52 edits of ../shared/bench/attacks.py of some pictures of Caltech-101, among
-  all others; a drawing is one of which more than half is one colour;
+* photos, drawings: the 52 edits of ../shared/bench/attacks.py of some pictures of Caltech-101,
+  among all others; a drawing is one of which more than half is one colour;
 * page, letter, chat, slide: made pages on like paper, letters of two sides, chats and slides, some
   of them rescanned, and among them empty pages (tests/pages.py);
 * views: objects of UKBench, four photos each, which are related and no duplicates of one another;

@@ -7,7 +7,7 @@ Deterministic: a picture depends on its kind and number only.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -50,28 +50,6 @@ class Made:
 def generator(kind: str, number: int) -> np.random.Generator:
     """Return the randomness of one picture."""
     return np.random.default_rng([number, *kind.encode()])
-
-
-def set_of_writing(first: int, count: int, *, again_every: int = 4) -> Iterator[Made]:
-    """Yield `count` pages, sides of letters, chats and slides each, and rescans of some of them.
-
-    Parameters
-    ----------
-    first : int
-        Number of the first; sets that do not overlap share nothing but their kinds.
-    count : int
-    again_every : int
-        Every so-many-th picture is there once more, and every second of these once more again.
-    """
-    for kind, (make, again) in KINDS.items():
-        for number in range(first, first + count):
-            image = make(number)
-            family = f"{kind}-{number}"
-            yield Made(family, family, image)
-            if number % again_every == 0:
-                yield Made(f"{family}-again", family, again(image, generator(family, 1)))
-            if number % (2 * again_every) == 0:
-                yield Made(f"{family}-more", family, again(image, generator(family, 2)))
 
 
 def typed_page(number: int) -> Image.Image:
@@ -165,6 +143,34 @@ KINDS: dict[str, tuple[Callable[[int], Image.Image], Again]] = {
     "slide": (slide, sent_on),
 }
 """How each kind is made, and how it is made once more."""
+
+
+def set_of_writing(
+    first: int, count: int, kinds: Iterable[str] = KINDS, *, again_every: int = 4
+) -> Iterator[Made]:
+    """Yield `count` pages, sides of letters, chats and slides each, and rescans of some of them.
+
+    Parameters
+    ----------
+    first : int
+        Number of the first; sets that do not overlap share nothing but their kinds.
+    count : int
+        Of each kind.
+    kinds : iterable of str
+        Keys of :data:`KINDS`.
+    again_every : int
+        Every so-many-th picture is there once more, and every second of these once more again.
+    """
+    for kind in kinds:
+        make, again = KINDS[kind]
+        for number in range(first, first + count):
+            image = make(number)
+            family = f"{kind}-{number}"
+            yield Made(family, family, image)
+            if number % again_every == 0:
+                yield Made(f"{family}-again", family, again(image, generator(family, 1)))
+            if number % (2 * again_every) == 0:
+                yield Made(f"{family}-more", family, again(image, generator(family, 2)))
 
 
 def scanned(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS
 from annidx.errors import UsageError
-from annidx.model import LINKAGES, Answer, Match, path_fields
+from annidx.model import Answer, Linkage, Match, path_fields
 from annidx.place import default_index
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def add_group_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a search that makes groups."""
     parser.add_argument(
         "--linkage",
-        choices=LINKAGES,
+        choices=get_args(Linkage),
         default="connected",
         help="the rule that makes groups of pairs (default connected)",
     )

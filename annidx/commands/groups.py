@@ -22,14 +22,16 @@ from annidx.commands.common import (
     print_summary,
     search_options,
 )
-from annidx.model import LINKAGES, Group, path_fields
+from annidx.model import Group, path_fields
 
 HELP = "groups of near-duplicates"
-_RULES = "".join(f"  {name:10} {text}\n" for name, text in LINKAGES.items())
-DESCRIPTION = f"""\
+DESCRIPTION = """\
 Put pictures together that are pairs within the cutoff, the largest group first. The rule:
 
-{_RULES}
+  connected  whatever a chain of pairs joins; the diameter may exceed the cutoff
+  complete   every two members are within the cutoff
+  star       every member is within the cutoff of one of them, the centre
+
 A group states its diameter, the largest distance of two members. Pairs whose signatures differ join
 nothing; pictures of nearly one flat colour join only byte-identical ones; a RAW file and the JPEG
 or HEIC of its stem in its folder make no group."""

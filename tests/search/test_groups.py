@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annidx.descriptors import THUMB, Descriptor
-from annidx.search.groups import connected, diameter
+from annidx.descriptors import SIGNATURE, THUMB, Descriptor
+from annidx.model import Linkage
+from annidx.search import selfjoin
+from annidx.search.groups import RULES, diameter
 from annidx.search.selfjoin import RowPairs
 from annidx.search.vectors import distances
-from tests.making import vectors
+from tests.making import copies, vectors
 from tests.search.spreads import METRICS, mixture, name_of, spread
 
 Edge = tuple[int, int, float]
@@ -51,7 +53,11 @@ def reached(row: int, edges: list[Edge]) -> set[int]:
 
 
 def found(edges: list[Edge]) -> list[tuple[list[int], float]]:
-    return [(group.rows.tolist(), group.weakest) for group in connected(row_pairs(edges))]
+    return grouped("connected", edges)
+
+
+def grouped(linkage: Linkage, edges: list[Edge]) -> list[tuple[list[int], float]]:
+    return [(group.rows.tolist(), group.weakest) for group in RULES[linkage](row_pairs(edges))]
 
 
 row_numbers = st.integers(0, 14)
@@ -91,6 +97,145 @@ def test_the_weakest_link_is_on_the_spanning_tree() -> None:
 def test_groups_come_by_their_first_row() -> None:
     edges = [(7, 9, 0.0), (2, 30, 5.0), (1, 40, 1.0), (30, 31, 2.0)]
     assert found(edges) == [([1, 40], 1.0), ([2, 30, 31], 5.0), ([7, 9], 0.0)]
+
+
+# Points on a line, some of them equal, and what is within the cutoff: pairs as an archive has them.
+CUTOFF = 5
+lines = st.lists(st.integers(0, 30), max_size=18)
+
+
+def within(points: list[int], cutoff: int = CUTOFF) -> list[Edge]:
+    numbered = combinations(enumerate(points), 2)
+    edges = [(a, b, float(abs(x - y))) for (a, x), (b, y) in numbered]
+    return [edge for edge in edges if edge[2] <= cutoff]
+
+
+def naive_complete(points: list[int], cutoff: int) -> list[list[int]]:
+    """Merge the two clusters whose farthest members are nearest, until none are near enough."""
+    clusters = [[row] for row in range(len(points))]
+
+    def height(two: tuple[list[int], list[int]]) -> int:
+        return max(abs(points[a] - points[b]) for a, b in product(*two))
+
+    while len(clusters) > 1:
+        one, other = min(combinations(clusters, 2), key=height)
+        if height((one, other)) > cutoff:
+            break
+        clusters = [each for each in clusters if each not in (one, other)] + [one + other]
+    return sorted(sorted(each) for each in clusters if len(each) > 1)
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True, min_size=2, max_size=9))
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_complete_is_complete_linkage(points: list[int]) -> None:
+    """Against the textbook, where no two distances are equal, so that ties do not matter."""
+    apart = sorted(abs(x - y) for x, y in combinations(points, 2))
+    cutoff = apart[len(apart) // 2]
+    groups = [rows for rows, _ in grouped("complete", within(points, cutoff))]
+    assert len(set(apart)) < len(apart) or groups == naive_complete(points, cutoff)
+
+
+@given(lines)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_no_complete_group_is_wider_than_the_cutoff(points: list[int]) -> None:
+    for rows, _ in grouped("complete", within(points)):
+        assert max(points[row] for row in rows) - min(points[row] for row in rows) <= CUTOFF
+
+
+@given(lines)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_two_complete_groups_do_not_fit_together(points: list[int]) -> None:
+    groups = [[points[row] for row in rows] for rows, _ in grouped("complete", within(points))]
+    for one, other in combinations(groups, 2):
+        assert max(one + other) - min(one + other) > CUTOFF
+
+
+@given(lines)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_every_star_has_a_centre(points: list[int]) -> None:
+    for rows, _ in grouped("star", within(points)):
+        assert any(all(abs(points[row] - points[at]) <= CUTOFF for row in rows) for at in rows)
+
+
+@given(edge_lists)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_stars_of_any_pairs(edges: list[Edge]) -> None:
+    """Not only of points: also where pairs were left out."""
+    edges = [(one, other, apart + 1) for one, other, apart in edges]
+    near = {frozenset(edge[:2]) for edge in edges}
+    for rows, _ in grouped("star", edges):
+        assert any(all({row, at} in near for row in rows if row != at) for at in rows)
+    for rows, _ in grouped("complete", edges):
+        assert all({one, other} in near for one, other in combinations(rows, 2))
+
+
+@pytest.mark.parametrize("linkage", RULES)
+@given(points=lines, seed=st.integers(0, 9))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_every_linkage(linkage: Linkage, points: list[int], seed: int) -> None:
+    """A partition, by first row, whatever the order of the pairs; equal points stay together."""
+    edges = within(points)
+    groups = grouped(linkage, edges)
+    shuffled = [edges[at] for at in np.random.default_rng(seed).permutation(len(edges))]
+    assert grouped(linkage, shuffled) == groups
+    members = [row for rows, _ in groups for row in rows]
+    assert len(set(members)) == len(members)
+    assert [rows[0] for rows, _ in groups] == sorted(rows[0] for rows, _ in groups)
+    assert all(len(rows) > 1 and rows == sorted(rows) for rows, _ in groups)
+    group_of = {row: at for at, (rows, _) in enumerate(groups) for row in rows}
+    for one, other in combinations(range(len(points)), 2):
+        if points[one] == points[other]:
+            assert group_of[one] == group_of[other]
+    for rows, weakest in groups:
+        ordered = sorted(points[row] for row in rows)
+        assert weakest == max(np.diff(ordered))  # the spanning tree of points on a line
+
+
+def test_a_star_keeps_who_has_most_neighbours() -> None:
+    """1 has three neighbours; 4 and 5 are nearer to each other than 4 is to 1."""
+    edges = [(0, 1, 3.0), (1, 2, 3.0), (1, 4, 3.0), (4, 5, 1.0)]
+    assert grouped("star", edges) == [([0, 1, 2], 3.0), ([4, 5], 1.0)]
+
+
+def test_the_nearer_centre_takes_a_picture() -> None:
+    edges = [(0, 1, 2.0), (0, 2, 2.0), (0, 3, 2.0), (3, 4, 1.0), (4, 5, 2.0), (4, 6, 2.0)]
+    assert grouped("star", edges) == [([0, 1, 2], 2.0), ([3, 4, 5, 6], 2.0)]
+
+
+def test_ties_between_centres() -> None:
+    """As many neighbours: who is nearer to them is the centre; as near: who comes first."""
+    assert grouped("star", [(0, 1, 2.0), (1, 2, 1.0), (2, 3, 1.0)]) == [([1, 2, 3], 1.0)]
+    assert grouped("star", [(0, 1, 2.0), (1, 2, 1.0), (2, 3, 2.0)]) == [([0, 1, 2], 2.0)]
+
+
+@pytest.mark.parametrize("linkage", RULES)
+def test_five_thousand_copies_are_one(linkage: Linkage) -> None:
+    """Also where not all pairs of copies are given: to be equal is to be one."""
+    copies_of_0 = [(0, at, 0.0) for at in range(1, 5000)]
+    near = [(0, 5000, 4.0), (4999, 5000, 4.0), (5000, 5001, 4.0)]
+    (rows, weakest), *others = grouped(linkage, copies_of_0 + near)
+    assert rows[:5000] == list(range(5000))
+    assert (rows[5000:], others) == {
+        "connected": ([5000, 5001], []),
+        "complete": ([5000], []),
+        "star": ([5000, 5001], []),
+    }[linkage]
+    assert weakest == 4.0
+
+
+@pytest.mark.parametrize("linkage", ["complete", "star"])
+@pytest.mark.parametrize("metric", [THUMB, SIGNATURE], ids=name_of)
+def test_groups_of_an_archive(metric: Descriptor, linkage: Linkage) -> None:
+    """A crowd of near-copies, many equal ones among them: nothing is wider than it may be."""
+    crowd = copies(metric, np.repeat(spread(metric, 1, 9), 60, axis=0), 3, change=6.0)
+    stored = np.concatenate([mixture(metric, 100, 2), crowd, np.repeat(crowd[:1], 100, axis=0)])
+    groups = RULES[linkage](selfjoin.pairs(vectors(metric, stored), metric.cutoff))
+    assert len(groups) > 5
+    for group in groups:
+        members = stored[group.rows]
+        radii = [distances(metric, each[None], members).max() for each in members]
+        assert (max(radii) if linkage == "complete" else min(radii)) <= metric.cutoff
+    assert [group for group in groups if set(range(160, 260)) <= set(group.rows.tolist())]
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=name_of)
