@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from annidx.api import build, default_index, open, prune, rollback
+    from annidx.asking import Filter
     from annidx.errors import AnnidxError
     from annidx.index import Index
     from annidx.model import Group, Groups, Match, Matches, Pair, Pairs
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 # PEP 562: nothing heavy is imported before it is used, so that `annidx --help` stays quick.
 _WHERE = {
     "AnnidxError": "annidx.errors",
+    "Filter": "annidx.asking",
     "Group": "annidx.model",
     "Groups": "annidx.model",
     "Index": "annidx.index",
@@ -52,6 +54,7 @@ _WHERE = {
 
 __all__ = [
     "AnnidxError",
+    "Filter",
     "Group",
     "Groups",
     "Index",

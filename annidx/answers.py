@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
@@ -26,6 +27,9 @@ Flags = npt.NDArray[np.bool_]
 _SHOWN = ("image_id", "width", "height", "size", "format")
 _NO_HASH = bytes(32)
 
+KINDS = ("identical", "same-pixels", "similar")
+"""What two pictures can be to each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -42,6 +46,8 @@ class Asked:
         Zeros when there are no bytes to compare.
     is_flat : bool
         True when it has next to no information.
+    size : (int, int)
+        Width and height, upright; zeros when unknown.
     """
 
     label: str
@@ -49,13 +55,18 @@ class Asked:
     content_hash: bytes = _NO_HASH
     pixel_hash: bytes = _NO_HASH
     is_flat: bool = False
+    size: tuple[int, int] = (0, 0)
 
 
 def asked(label: str, record: Record) -> Asked:
     """Return what a query picture is asked with."""
     flat = is_flat(np.frombuffer(record.descriptors["thumb"], np.uint8)[None])
     file = record.file if record.file.path else None
-    return Asked(label, file, record.content_hash, record.pixel_hash, is_flat=bool(flat[0]))
+    size = record.width, record.height
+    return Asked(
+        *(label, file, record.content_hash, record.pixel_hash, bool(flat[0])),
+        size=size[::-1] if record.orientation >= 5 else size,
+    )
 
 
 class Named:
@@ -110,15 +121,17 @@ class Named:
         label, flat = os.fsdecode(self.paths[place]), bool(self.flat[place])
         return Asked(label, None, self._contents[place], self._pixels[place], is_flat=flat)
 
-    def match(self, place: int, distance: float, metric: str, query: Asked) -> Match:
+    def match(
+        self, place: int, distance: float, metric: str, query: Asked, transform: str
+    ) -> Match:
         """Return a row as a match of a query."""
         image_id, width, height, size, picture_format = self._shown[place]
         return Match(
             raw_path=self.paths[place],
             distance=distance,
             metric=metric,
-            kind=self._kind(place, query),
-            transform="none",
+            kind=self.kind(place, query),
+            transform=transform,
             image_id=image_id,
             width=width,
             height=height,
@@ -127,7 +140,8 @@ class Named:
             low_information=query.is_flat and bool(self.flat[place]),
         )
 
-    def _kind(self, place: int, query: Asked) -> str:
+    def kind(self, place: int, query: Asked) -> str:
+        """Return what a row is to a query: 'identical', 'same-pixels' or 'similar'."""
         if query.content_hash == _NO_HASH:  # no file: no bytes to compare
             return "similar"
         if self._contents[place] == query.content_hash:
@@ -138,8 +152,7 @@ class Named:
 def kinds(same_content: Flags, same_pixels: Flags) -> list[str]:
     """Return the kind of each pair: 'identical', 'same-pixels' or 'similar'."""
     levels = np.where(same_content, 0, np.where(same_pixels, 1, 2))
-    names = ("identical", "same-pixels", "similar")
-    return [names[level] for level in levels]
+    return [KINDS[level] for level in levels]
 
 
 def flat_rows(opened: Snapshot, rows: Rows) -> Flags:
@@ -177,7 +190,15 @@ class Found:
 
 
 def matches(
-    named: Named, query: Asked, hits: Hits, metric: str, *, k: int | None, companions: bool
+    named: Named,
+    query: Asked,
+    hits: Hits,
+    metric: str,
+    *,
+    k: int | None,
+    companions: bool,
+    kinds: Container[str] = KINDS,
+    transforms: Mapping[int, str] | None = None,
 ) -> Found:
     """Name the hits of one query; leave itself out and, unless `companions`, its companions.
 
@@ -191,6 +212,10 @@ def matches(
     k : int or None
         At most so many matches.
     companions : bool
+    kinds : container of str
+        Only matches of these kinds.
+    transforms : mapping of int to str, optional
+        By row the transform of the query that was found near to it; None: 'none' for all.
     """
     places = named.places(hits.rows)
     itself = _itself(named, query.file, places)
@@ -202,13 +227,16 @@ def matches(
         for distance, place in zip(hits.distances.tolist(), places, strict=True)
         if place not in itself
     ):
+        if named.kind(place, query) not in kinds:
+            continue
         if place in beside:
             left_out += 1
         elif len(found) == k:
             cut = True
             break
         else:
-            found.append(named.match(place, distance, metric, query))
+            turn = transforms[int(named.rows[place])] if transforms else "none"
+            found.append(named.match(place, distance, metric, query, turn))
     return Found(query.label, tuple(found), cut, left_out)
 
 
@@ -223,6 +251,28 @@ def neighbours(opened: Snapshot, found: RowPairs, metric: str, *, k: int | None)
         part = matches(named, named.asked(place), hits, metric, k=k, companions=True)
         made.append((named.paths[place], part))
     return [part for _, part in sorted(made, key=itemgetter(0))]
+
+
+def limited(found: Sequence[Matches], limit: int | None) -> list[Matches]:
+    """Return the nearest matches over all queries, at most `limit` of them.
+
+    Equal distances count in the order of the queries, then of the paths. A query that loses some
+    is not complete.
+    """
+    every = [
+        (match.distance, at, i) for at, each in enumerate(found) for i, match in enumerate(each)
+    ]
+    if limit is None or len(every) <= limit:
+        return list(found)
+    kept = Counter(at for _, at, _ in sorted(every)[:limit])
+    return [
+        each
+        if kept[at] == len(each)
+        else replace(
+            each, matches=each.matches[: kept[at]], answer=replace(each.answer, complete=False)
+        )
+        for at, each in enumerate(found)
+    ]
 
 
 def pairs(opened: Snapshot, found: RowPairs, metric: str) -> Iterator[Pair]:
@@ -277,23 +327,26 @@ def with_companions(opened: Snapshot) -> int:
     return int(((companion_counts(opened) > 0) & opened.pictures.live).sum())
 
 
-def without_companions(opened: Snapshot, found: RowPairs) -> tuple[RowPairs, int]:
-    """Drop pairs of which one picture is a companion of the other: RAW and JPEG of one stem.
+def companion_pairs(opened: Snapshot, has: Flags, found: RowPairs) -> Flags:
+    """Tell of which pairs one picture is a companion of the other: RAW and JPEG of one stem.
+
+    Parameters
+    ----------
+    opened : Snapshot
+    has : (rows,) bool
+        Which rows have companions at all.
+    found : RowPairs
 
     Returns
     -------
-    RowPairs
-    int
-        How many were dropped.
+    (pairs,) bool
     """
-    has = companion_counts(opened) > 0
+    beside = np.zeros(len(found), np.bool_)
     near = np.flatnonzero(has[found.one] | has[found.other])
     one, other = found.one[near], found.other[near]
     belong = _belong_together(opened, np.unique(np.concatenate([one, other])))
-    kept = np.ones(len(found), np.bool_)
-    kept[near[np.isin(one * len(has) + other, belong)]] = False
-    rest = RowPairs(found.one[kept], found.other[kept], found.distances[kept])
-    return rest, len(found) - len(rest)
+    beside[near[np.isin(one * len(has) + other, belong)]] = True
+    return beside
 
 
 def _belong_together(opened: Snapshot, rows: Rows) -> npt.NDArray[np.int64]:

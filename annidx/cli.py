@@ -9,6 +9,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,11 @@ exit codes:
 
 class VerbParser(argparse.ArgumentParser):
     """Refuses itself what it does not know: the usage that is shown is then the verb's."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Or `--cutoff -inf` would lack its argument instead of making no sense.
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+|inf|nan)(e[+-]?\d+)?$", re.I)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse all of it."""

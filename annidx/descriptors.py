@@ -52,6 +52,8 @@ class Descriptor:
         :mod:`annidx.images.compute`.
     meaning : str
         One line for help texts.
+    strict, loose : float
+        A cutoff below the default that keeps to copies, and one above it that errs at times.
     """
 
     name: str
@@ -64,6 +66,13 @@ class Descriptor:
     largest: float
     compute: str
     meaning: str
+    strict: float
+    loose: float
+
+    @property
+    def presets(self) -> dict[str, float]:
+        """Cutoffs by name, ``--match``; 'exact' is no cutoff alone and not among them."""
+        return {"strict": self.strict, "normal": self.cutoff, "loose": self.loose}
 
 
 THUMB = Descriptor(
@@ -77,6 +86,8 @@ THUMB = Descriptor(
     largest=255.0 * 1200**0.5,
     compute="compute:thumb_bytes",
     meaning="Euclidean distance of 20x20 RGB thumbnails; 0 same, under 100 resized or recompressed",
+    strict=100.0,
+    loose=600.0,
 )
 SIGNATURE = Descriptor(
     name="signature",
@@ -89,10 +100,12 @@ SIGNATURE = Descriptor(
     largest=1.0,
     compute="compute:signature_bytes",
     meaning="normalised distance of Goldberg image signatures; under 0.3 the same picture",
+    strict=0.2,
+    loose=0.4,
 )
 
 
-def _gray(side: int, cutoff: float) -> Descriptor:
+def _gray(side: int, cutoff: float, strict: float, loose: float) -> Descriptor:
     """Return the entry of a gray thumbnail.
 
     The cutoffs are about as strict as the thumb's 300. Measured on 1,400 photos of Caltech-101
@@ -111,10 +124,14 @@ def _gray(side: int, cutoff: float) -> Descriptor:
         largest=255.0 * side,
         compute=f"gray:gray{side}",
         meaning=f"Euclidean distance of {side}x{side} gray thumbnails; blind to colour",
+        strict=strict,
+        loose=loose,
     )
 
 
-GRAY8, GRAY16, GRAY20 = _gray(8, 40.0), _gray(16, 130.0), _gray(20, 175.0)
+GRAY8 = _gray(8, 40.0, strict=15.0, loose=60.0)
+GRAY16 = _gray(16, 130.0, strict=45.0, loose=200.0)
+GRAY20 = _gray(20, 175.0, strict=60.0, loose=270.0)
 
 DESCRIPTORS = {each.name: each for each in (THUMB, SIGNATURE, GRAY8, GRAY16, GRAY20)}
 """All that there are, in the order in which they are stored and listed."""

@@ -5,41 +5,38 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from itertools import islice
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from annidx import answers, queries
-from annidx.answers import Asked, Named
+from annidx import answers, asking, queries
+from annidx import selection as selecting
+from annidx.answers import Asked
+from annidx.asking import (
+    GroupOptions,
+    HasOptions,
+    NeighbourOptions,
+    PairOptions,
+    QueryOptions,
+    Search,
+    VectorOptions,
+)
 from annidx.descriptors import DEFAULT_METRIC, SIGNATURE, THUMB, Descriptor
 from annidx.engines import Engines, Measured
-from annidx.errors import UsageError
-from annidx.model import (
-    IGNORED,
-    Answer,
-    Engine,
-    Groups,
-    Linkage,
-    Matches,
-    Neighbours,
-    Pairs,
-)
+from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
+from annidx.nearest import Nearest
 from annidx.search import confirm
 from annidx.search import groups as grouping
 from annidx.search.recall import SAMPLE
 from annidx.search.selfjoin import RowPairs
 from annidx.search.vectors import Stored
+from annidx.selection import PairFilter, Selection
 from annidx.store.manifest import Manifest
 from annidx.store.snapshot import Snapshot
 from annidx.store.tables import pairs_table
-
-K = 10
-"""Default k of a query."""
-MAX_PAIRS = 10_000_000
-"""A search that would find more pairs is refused beforehand, from an estimate."""
-SPARE = 3
-"""Fetched beyond k: the query itself, a companion, and one more that tells whether k cut short."""
 
 
 class Index:
@@ -60,6 +57,7 @@ class Index:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.engines = Engines(snapshot)
+        self._selection = Selection(snapshot)
 
     @property
     def manifest(self) -> Manifest:
@@ -78,16 +76,7 @@ class Index:
         where, number = str(self.snapshot.index), self.manifest.number
         return f"<annidx.Index {where!r}: {self.pictures} pictures, snapshot {number}>"
 
-    def query(
-        self,
-        source: Any,
-        *,
-        k: int | None = K,
-        cutoff: float | None = None,
-        metric: str = DEFAULT_METRIC,
-        exact: bool = False,
-        companions: bool = False,
-    ) -> Matches:
+    def query(self, source: Any, **options: Unpack[QueryOptions]) -> Matches:
         """Return the nearest pictures of one picture.
 
         Parameters
@@ -97,13 +86,26 @@ class Index:
             (h, w, 3) or (h, w) uint8 array. It need not be in the archive; when it is, it is not
             its own neighbour.
         k : int or None
-            At most so many pictures; None for all within the cutoff.
+            At most so many pictures, by default 10; None for all within the cutoff.
         cutoff : float, optional
             Inclusive distance limit in the metric's unit; by default the metric's own.
+        match : {'exact', 'strict', 'normal', 'loose'}, optional
+            A cutoff by name, see :attr:`annidx.descriptors.Descriptor.presets`. 'exact': only
+            pictures of the same bytes, metadata aside.
         metric : str
             'thumb', 'signature', or another descriptor that the index holds.
         exact : bool
             Scan everything instead of asking the graph.
+        engine : {'auto', 'graph', 'exact'}
+            What is to search; by default the planner chooses.
+        where : Filter, optional
+            Only these pictures are found, as if there were no others.
+        transforms : {'none', 'flips', 'rotations', 'all'}
+            Also what is near to the query when that is flipped ('flips'), turned by 90, 180 or 270
+            degrees ('rotations'), or both. A match says which transform of the query it was; each
+            picture is found once, by the one that is nearest.
+        limit : int, optional
+            At most so many matches; of several queries, the nearest of all.
         companions : bool
             Also its companions, when it is a file of the archive: the JPEG or HEIC that a camera
             wrote beside its RAW under the same stem, or that RAW. By default they are left out,
@@ -118,40 +120,17 @@ class Index:
         ------
         PictureUnreadable, UsageError, IndexDamaged
         """
-        return self.query_many(
-            [source], k=k, cutoff=cutoff, metric=metric, exact=exact, companions=companions
-        )[0]
+        return self.query_many([source], **options)[0]
 
-    def query_many(
-        self,
-        sources: Sequence[Any],
-        *,
-        k: int | None = K,
-        cutoff: float | None = None,
-        metric: str = DEFAULT_METRIC,
-        exact: bool = False,
-        companions: bool = False,
-    ) -> list[Matches]:
+    def query_many(self, sources: Sequence[Any], **options: Unpack[QueryOptions]) -> list[Matches]:
         """Return the nearest pictures of several pictures, in one pass; see :meth:`query`.
 
         A source may also be a record that :func:`annidx.queries.read_query` made for this metric.
         """
-        measure, limit = self._checked(metric, cutoff, k)
-        records = [queries.read_query(source, metric) for source in sources]
-        stored = queries.joined(measure, records, self.manifest.descriptors)
-        asked = [answers.asked(queries.label(record), record) for record in records]
-        return self._nearest(
-            measure, stored, asked, limit=limit, k=k, exact=exact, companions=companions
-        )
+        return self._nearest(sources, asking.search(QueryOptions, options))
 
     def query_vectors(
-        self,
-        vectors: npt.ArrayLike,
-        *,
-        k: int | None = K,
-        cutoff: float | None = None,
-        metric: str = DEFAULT_METRIC,
-        exact: bool = False,
+        self, vectors: npt.ArrayLike, **options: Unpack[VectorOptions]
     ) -> list[Matches]:
         """Return the nearest pictures of descriptors that were computed elsewhere.
 
@@ -160,28 +139,21 @@ class Index:
         vectors : (n, d) array
             'thumb': (n, 1200) uint8. 'signature': (n, 272) int8 in -2..2. 'gray8', 'gray16',
             'gray20': (n, 64), (n, 256), (n, 400) uint8.
-        k, cutoff, metric, exact
-            See :meth:`query`.
+        k, cutoff, match, metric, exact, engine, where, transforms, limit
+            See :meth:`query`. What compares bytes or pixel sizes is refused: a vector has neither.
 
         Raises
         ------
         UsageError
             For another shape or dtype, or values out of range.
         """
-        measure, limit = self._checked(metric, cutoff, k)
+        wanted = replace(asking.search(VectorOptions, options), companions=True)
+        measure, limit = self._checked(wanted)
         stored = queries.encoded(measure, vectors)
         asked = [Asked(f"<vector {at}>") for at in range(len(stored))]
-        return self._nearest(measure, stored, asked, limit=limit, k=k, exact=exact, companions=True)
+        return self._matches(measure, limit, stored, asked, wanted)
 
-    def has(
-        self,
-        source: Any,
-        *,
-        cutoff: float | None = None,
-        metric: str = DEFAULT_METRIC,
-        exact: bool = False,
-        companions: bool = False,
-    ) -> Matches:
+    def has(self, source: Any, **options: Unpack[HasOptions]) -> Matches:
         """Tell whether the archive has a picture; see :meth:`query` for the options.
 
         Returns
@@ -190,70 +162,70 @@ class Index:
             The nearest match within the cutoff, or none; `nearest` is set either way, unless the
             archive is empty.
         """
-        measure, limit = self._checked(metric, cutoff, 1)
-        record = queries.read_query(source, metric)
-        options: Any = {"k": 1, "metric": metric, "exact": exact, "companions": companions}
-        found = self.query(record, cutoff=limit, **options)
-        nearest = found.matches or self.query(record, cutoff=measure.largest, **options).matches
-        return replace(found, nearest=nearest[0] if nearest else None)
+        return self.has_many([source], **options)[0]
 
-    def neighbours(
-        self,
-        *,
-        k: int | None = K,
-        cutoff: float | None = None,
-        metric: str = DEFAULT_METRIC,
-        exact: bool = False,
-        max_pairs: int = MAX_PAIRS,
-        companions: bool = False,
-    ) -> Neighbours:
+    def has_many(self, sources: Sequence[Any], **options: Unpack[HasOptions]) -> list[Matches]:
+        """Tell of several pictures whether the archive has them, in one pass; see :meth:`has`."""
+        wanted = replace(asking.search(HasOptions, options), k=1)
+        measure, _ = self._checked(wanted)
+        records = [queries.read_query(source, wanted.metric) for source in sources]
+        found = self._nearest(records, wanted)
+        rest = [record for record, each in zip(records, found, strict=True) if not each]
+        beyond = iter(self._nearest(rest, replace(wanted, match=None, cutoff=measure.largest)))
+        nearest = [each.matches or next(beyond).matches for each in found]
+        return [
+            replace(each, nearest=near[0] if near else None)
+            for each, near in zip(found, nearest, strict=True)
+        ]
+
+    def neighbours(self, **options: Unpack[NeighbourOptions]) -> Neighbours:
         """Return the k nearest neighbours under the cutoff of every picture, by path.
 
-        Pictures without neighbours are left out. See :meth:`query` for the options.
+        Pictures without neighbours are left out. See :meth:`query` and :meth:`pairs` for the
+        options; `limit` counts neighbours.
         """
-        measure, limit = self._checked(metric, cutoff, k)
+        wanted = asking.search(NeighbourOptions, options)
         started = time.monotonic()
-        found, left_out = self._join(measure, limit, max_pairs, exact, companions)
-        parts = answers.neighbours(self.snapshot, found, metric, k=k)
-        complete = not any(part.cut for part in parts)
-        answer = self._answer(measure, limit, k, "exact", started, complete, left_out)
-        return Neighbours(tuple(part.under(answer, k) for part in parts), answer)
+        measure, limit, found, left_out = self._join(wanted)
+        parts = answers.neighbours(self.snapshot, found, wanted.metric, k=wanted.k)
+        answer = self._answer(measure, limit, wanted, "exact", started, left_out=left_out)
+        every = answers.limited([part.under(answer, wanted.k) for part in parts], wanted.limit)
+        complete = all(each.answer.complete for each in every)
+        return Neighbours(tuple(filter(None, every)), replace(answer, complete=complete))
 
-    def find_pairs(
-        self,
-        *,
-        cutoff: float | None = None,
-        metric: str = DEFAULT_METRIC,
-        exact: bool = False,
-        max_pairs: int = MAX_PAIRS,
-        companions: bool = False,
-    ) -> Pairs:
+    def find_pairs(self, **options: Unpack[PairOptions]) -> Pairs:
         """Return all pairs within the cutoff as objects; see :meth:`pairs`."""
-        measure, limit = self._checked(metric, cutoff, None)
+        wanted = replace(asking.search(PairOptions, options), k=None)
         started = time.monotonic()
-        found, left_out = self._join(measure, limit, max_pairs, exact, companions)
-        ordered = tuple(answers.pairs(self.snapshot, found, metric))
-        answer = self._answer(measure, limit, None, "exact", started, left_out=left_out)
+        measure, limit, found, left_out = self._join(wanted)
+        near = selecting.nearest_pairs(found, wanted.limit)
+        ordered = tuple(islice(answers.pairs(self.snapshot, near, wanted.metric), wanted.limit))
+        complete = len(ordered) == len(found)
+        answer = self._answer(measure, limit, wanted, "exact", started, complete, left_out)
         return Pairs(ordered, answer)
 
-    def pairs(
-        self,
-        *,
-        cutoff: float | None = None,
-        metric: str = DEFAULT_METRIC,
-        exact: bool = False,
-        max_pairs: int = MAX_PAIRS,
-        companions: bool = False,
-    ) -> Any:
+    def pairs(self, **options: Unpack[PairOptions]) -> Any:
         """Return all pairs of pictures within the cutoff, nearest first.
 
         Parameters
         ----------
-        cutoff : float, optional
-            Inclusive; by default the metric's own.
-        metric : str
+        cutoff, match, metric, engine
+            See :meth:`query`.
         exact : bool
             Compare every pair, without boxes or projection: slow, and the same pairs.
+        where : Filter, optional
+            Only pairs of these pictures.
+        between : (folder, folder), optional
+            Only pairs of a picture in the first folder and one in the second, however deep they
+            lie; a file will do.
+        reference : folder or sequence of folders
+            Pictures there are not compared with each other: one of each pair lies elsewhere. In
+            groups they are marked, and never count as bytes that could be freed.
+        since : str, date or datetime, optional
+            Only pairs of which one picture at least was first seen by a build that began then or
+            later: '2026-11-01', '2026-11-01T18:30', or how long ago, '7d'. Local time.
+        limit : int, optional
+            At most so many pairs, the nearest.
         max_pairs : int
             Refuse when an estimate says that there are more.
         companions : bool
@@ -268,25 +240,15 @@ class Index:
         Raises
         ------
         UsageError
-            Also when the estimate exceeds `max_pairs`.
+            Also when the estimate exceeds `max_pairs`, or no picture lies in a folder.
         """
-        found = self.find_pairs(
-            cutoff=cutoff, metric=metric, exact=exact, max_pairs=max_pairs, companions=companions
-        )
-        facts = {"metric": metric, "cutoff": str(found.answer.cutoff), "complete": "true"}
-        return pairs_table(found, {**facts, "snapshot": str(found.answer.snapshot)})
+        found = self.find_pairs(**options)
+        answer = found.answer
+        facts = {"metric": answer.metric, "cutoff": str(answer.cutoff)}
+        facts |= {"complete": str(answer.complete).lower(), "snapshot": str(answer.snapshot)}
+        return pairs_table(found, facts)
 
-    def groups(
-        self,
-        *,
-        cutoff: float | None = None,
-        metric: str = DEFAULT_METRIC,
-        linkage: Linkage = "connected",
-        exact: bool = False,
-        max_pairs: int = MAX_PAIRS,
-        companions: bool = False,
-        unconfirmed: bool = False,
-    ) -> Groups:
+    def groups(self, **options: Unpack[GroupOptions]) -> Groups:
         """Return groups of near-duplicates, made of pairs within the cutoff.
 
         Pictures with next to no information (one flat colour, blank pages) join a group only with
@@ -294,31 +256,25 @@ class Index:
 
         Parameters
         ----------
-        cutoff, metric, exact, max_pairs, companions
-            See :meth:`pairs`.
         linkage : {'connected', 'complete', 'star'}
             The rule by which pairs make groups: whatever a chain of them joins; every two members
             within the cutoff; every member within the cutoff of one of them, the centre.
         unconfirmed : bool
             Also by pairs whose signatures object, as those of different pages of writing do:
             :mod:`annidx.search.confirm`. In an index without signatures no pair is asked.
-
-        Raises
-        ------
-        UsageError
-            Also for an unknown linkage, and when the estimate exceeds `max_pairs`.
+        **options
+            See :meth:`pairs`.
         """
-        measure, limit = self._checked(metric, cutoff, None)
-        if linkage not in grouping.RULES:
-            message = f"unknown linkage {linkage!r}: expected one of {', '.join(grouping.RULES)}"
-            raise UsageError(message)
+        wanted = replace(asking.search(GroupOptions, options), k=None)
         started = time.monotonic()
-        found, left_out = self._join(measure, limit, max_pairs, exact, companions)
+        measure, limit, found, left_out = self._join(wanted)
         found, aside = answers.without_low_information(self.snapshot, found)
-        kept = found if unconfirmed else self._confirmed(found, measure)
-        rows = grouping.RULES[linkage](kept)
-        made = answers.groups(self.snapshot, self.engines.vectors(metric), rows, linkage)
-        answer = self._answer(measure, limit, None, "exact", started, left_out=left_out)
+        kept = found if wanted.unconfirmed else self._confirmed(found, measure)
+        rows = grouping.RULES[wanted.linkage](kept)
+        vectors = self.engines.vectors(measure.name)
+        made = answers.groups(self.snapshot, vectors, rows, wanted.linkage)
+        made = selecting.with_protected(made, wanted)
+        answer = self._answer(measure, limit, wanted, "exact", started, left_out=left_out)
         return Groups(tuple(made), aside, answer, len(found) - len(kept))
 
     def failures(self) -> list[tuple[bytes, str, str]]:
@@ -352,51 +308,53 @@ class Index:
         ------
         UsageError, IndexDamaged
         """
-        measure, limit = self._checked(metric, None, None)
+        measure, limit = self._checked(Search(metric=metric))
         return self.engines.recall(measure, limit, sample)
 
-    def _checked(
-        self, metric: str, cutoff: float | None, k: int | None
-    ) -> tuple[Descriptor, float]:
-        return queries.checked(metric, cutoff, k, self.manifest.descriptors)
+    def _checked(self, wanted: Search) -> tuple[Descriptor, float]:
+        """Return the descriptor and the cutoff that are asked for."""
+        held = self.manifest.descriptors
+        measure, _ = queries.checked(wanted.metric, wanted.cutoff, wanted.k, held)
+        return queries.checked(wanted.metric, wanted.cutoff_of(measure), wanted.k, held)
 
-    def _nearest(
+    def _nearest(self, sources: Sequence[Any], wanted: Search) -> list[Matches]:
+        measure, limit = self._checked(wanted)
+        records = [queries.read_query(source, wanted.metric) for source in sources]
+        stored = queries.joined(measure, records, self.manifest.descriptors)
+        asked = [answers.asked(queries.label(record), record) for record in records]
+        return self._matches(measure, limit, stored, asked, wanted)
+
+    def _matches(
         self,
         measure: Descriptor,
+        limit: float,
         stored: Stored,
         asked: Sequence[Asked],
-        *,
-        limit: float,
-        k: int | None,
-        exact: bool,
-        companions: bool,
+        wanted: Search,
     ) -> list[Matches]:
-        """Search, name the hits, leave out the queries themselves and their companions."""
-        done: dict[int, Matches] = {}
-        fetch = None if k is None else k + SPARE
-        while todo := [at for at in range(len(asked)) if at not in done]:
-            started = time.monotonic()
-            found = self.engines.search(
-                measure, stored[todo], limit, fetch, engine="exact" if exact else "auto"
-            )
-            rows = [hits.rows for hits, _ in found]
-            named = Named(self.snapshot, np.concatenate(rows))
-            for at, (hits, engine) in zip(todo, found, strict=True):
-                part = answers.matches(
-                    named, asked[at], hits, measure.name, k=k, companions=companions
-                )
-                if hits.complete or part.cut:
-                    done[at] = part.under(self._answer(measure, limit, k, engine, started), k)
-            # Of the others so much was left out that k is not exceeded: more may lie behind.
-            fetch = None if fetch is None else 2 * fetch
-        return [done[at] for at in range(len(asked))]
+        started = time.monotonic()
+        search = Nearest(self.engines, self._selection, measure, limit, wanted)
+        found = [
+            part.under(self._answer(measure, limit, wanted, engine, started), wanted.k)
+            for part, engine in search.matches(stored, asked)
+        ]
+        return answers.limited(found, wanted.limit)
 
-    def _join(
-        self, measure: Descriptor, limit: float, max_pairs: int, exact: bool, companions: bool
-    ) -> tuple[RowPairs, int]:
-        """Return the pairs within the limit, and how many pairs of companions were left out."""
-        found = self.engines.join(measure, limit, max_pairs, exhaustive=exact)
-        return (found, 0) if companions else answers.without_companions(self.snapshot, found)
+    def _join(self, wanted: Search) -> tuple[Descriptor, float, RowPairs, int]:
+        """Return metric, cutoff, the pairs within it, and how many of companions were left out."""
+        measure, limit = self._checked(wanted)
+        keep = PairFilter(self.snapshot, self._selection, wanted)
+        found = self.engines.join(
+            measure,
+            limit,
+            wanted.max_pairs,
+            engine=wanted.engine,
+            exhaustive=wanted.exact,
+            among=self._selection.among(wanted.where),
+            sides=self._selection.sides(wanted, datetime.now().astimezone()),
+            keep=keep,
+        )
+        return measure, limit, found, keep.companions_left_out
 
     def _confirmed(self, found: RowPairs, measure: Descriptor) -> RowPairs:
         """Return the pairs that signatures confirm, where the index holds them."""
@@ -409,7 +367,7 @@ class Index:
         self,
         measure: Descriptor,
         limit: float,
-        k: int | None,
+        wanted: Search,
         engine: Engine,
         started: float,
         complete: bool = True,
@@ -420,7 +378,7 @@ class Index:
         return Answer(
             metric=measure.name,
             cutoff=limit,
-            k=k,
+            k=wanted.k,
             complete=complete,
             exact=engine == "exact",
             engine=engine,
@@ -428,4 +386,5 @@ class Index:
             snapshot=self.manifest.number,
             seconds=time.monotonic() - started,
             companions_left_out=left_out,
+            limit=wanted.limit,
         )

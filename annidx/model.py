@@ -228,8 +228,8 @@ class Answer:
     metric : str
     cutoff : float
         Inclusive.
-    k : int or None
-        At most this many pictures a query; None: no limit.
+    k, limit : int or None
+        At most this many pictures a query; matches or pairs in all. None: no limit.
     complete : bool
         True when nothing was cut off by k or a limit and the stop rule of the search was met.
     exact : bool
@@ -256,6 +256,7 @@ class Answer:
     snapshot: int
     seconds: float
     companions_left_out: int = 0
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,8 +416,10 @@ class Group:
     weakest : float
         Largest distance among the pairs that hold the group together (its minimum spanning tree).
     freed_bytes : int
-        Bytes of all members but the largest file.
+        Bytes of all members but the largest file; of all that are not protected, if any is.
     metric : str
+    protected : tuple of bytes
+        Those of the paths that lie in a reference folder.
     """
 
     number: int
@@ -427,6 +430,7 @@ class Group:
     weakest: float
     freed_bytes: int
     metric: str
+    protected: tuple[bytes, ...] = ()
 
     @property
     def paths(self) -> list[str]:

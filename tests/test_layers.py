@@ -18,11 +18,13 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # From left to right: a module imports from what stands left of it, or from its own package.
 # Packages on one line do not import each other.
 LAYERS = [
-    *(["errors"], ["model"], ["descriptors"], ["native"], ["place"], ["workers"]),
+    *(["errors"], ["model"], ["descriptors"], ["asking"], ["globs"], ["native"], ["place"]),
+    ["workers"],
     ["images", "store", "search"],
-    *(["graphs"], ["roots"], ["sanity"], ["changes"], ["answers"], ["queries"], ["exports"]),
+    *(["graphs"], ["roots"], ["sanity"], ["changes"], ["answers"], ["selection"], ["queries"]),
+    ["exports"],
     *(["spool"], ["survey"], ["ledger"], ["options"], ["layout"], ["arranging"], ["repair"]),
-    *(["failures"], ["building"], ["engines"], ["index"], ["api"]),
+    *(["failures"], ["building"], ["engines"], ["nearest"], ["index"], ["api"]),
     ["commands"],
     ["cli"],
 ]

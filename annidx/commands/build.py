@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,8 @@ from annidx.commands import metrics
 from annidx.commands.common import (
     SOME_UNREADABLE,
     add_lock_wait,
+    byte_count,
+    comma_separated,
     index_path,
     natural,
     plural,
@@ -233,13 +234,8 @@ _TROUBLES = 3  # those that one line of --quiet says in full
 
 
 def _size(text: str) -> int:
-    """Read bytes with an optional unit: 800M, 1.5G, 2GB, 1GiB."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
-    if found is None:
-        message = f"{text}: expected bytes, such as 800M or 2G"
-        raise argparse.ArgumentTypeError(message)
-    number, unit, binary = found.groups()
-    value = int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))
+    """Read bytes that a build may take."""
+    value = byte_count(text)
     if value < SMALLEST_MEMORY:
         message = f"{text}: expected at least {SMALLEST_MEMORY // 10**6}M"
         raise argparse.ArgumentTypeError(message)
@@ -248,9 +244,7 @@ def _size(text: str) -> int:
 
 def _names(text: str | None) -> list[str] | None:
     """Split names at commas; None stays None, and an empty text is an empty list."""
-    if text is None:
-        return None
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return None if text is None else comma_separated(text)
 
 
 def _megapixels(text: str) -> float:

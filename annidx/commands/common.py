@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS
 from annidx.errors import UsageError
-from annidx.model import Answer, Linkage, Match, path_fields
+from annidx.model import Answer, Match, path_fields
 from annidx.place import default_index
 
 if TYPE_CHECKING:
@@ -40,66 +40,6 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--quiet", action="store_true", default=unset, help="results and errors only"
     )
     options.add_argument("--verbose", action="store_true", default=unset, help="say more on stderr")
-
-
-def add_search_options(parser: argparse.ArgumentParser, *, k: bool) -> None:
-    """Add the options of a search."""
-    defaults = ", ".join(f"{each.name} {each.cutoff:g}" for each in DESCRIPTORS.values())
-    parser.add_argument(
-        "--metric",
-        default=DEFAULT_METRIC,
-        metavar="NAME",
-        help=f"one of {', '.join(DESCRIPTORS)} that the index holds (default {DEFAULT_METRIC})",
-    )
-    parser.add_argument(
-        "--cutoff",
-        type=float,
-        metavar="D",
-        help=f"inclusive distance limit (defaults: {defaults})",
-    )
-    if k:
-        parser.add_argument(
-            "-k", type=int, default=10, metavar="N", help="at most N pictures a query (default 10)"
-        )
-    parser.add_argument(
-        "--exact",
-        action="store_true",
-        help="compare with every picture: no graph, no pruning; slow, the ground truth",
-    )
-    parser.add_argument(
-        "--with-companions",
-        dest="companions",
-        action="store_true",
-        help="also a RAW file and the JPEG or HEIC of its stem in its folder, which are left out "
-        "otherwise",
-    )
-
-
-def add_max_pairs(parser: argparse.ArgumentParser) -> None:
-    """Add the limit of a search over the whole set."""
-    parser.add_argument(
-        "--max-pairs",
-        type=int,
-        default=10_000_000,
-        metavar="N",
-        help="refuse when an estimate says that there are more pairs (default 10 million)",
-    )
-
-
-def add_group_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a search that makes groups."""
-    parser.add_argument(
-        "--linkage",
-        choices=get_args(Linkage),
-        default="connected",
-        help="the rule that makes groups of pairs (default connected)",
-    )
-    parser.add_argument(
-        "--unconfirmed",
-        action="store_true",
-        help="also join by pairs whose signatures differ, as those of pages of writing on like "
-        "paper do",
-    )
 
 
 def add_lock_wait(parser: argparse.ArgumentParser, default_s: float = 0.0) -> None:
@@ -142,23 +82,27 @@ def seconds(text: str) -> float:
     return value
 
 
+def byte_count(text: str) -> int:
+    """Read bytes with an optional unit: 800M, 1.5G, 2GB, 1GiB."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        message = f"{text}: expected bytes, such as 800M or 2G"
+        raise argparse.ArgumentTypeError(message)
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))
+
+
+def comma_separated(text: str) -> list[str]:
+    """Split names at commas; an empty text is an empty list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def index_path(args: argparse.Namespace) -> Path:
     """Return the index directory that the options name."""
     if args.index == "":  # an unset variable of a shell
         message = "--index is empty: name a folder"
         raise UsageError(message)
     return default_index() if args.index is None else Path(args.index).expanduser()
-
-
-def search_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that :func:`add_search_options` added, for a call of the API."""
-    names = ("cutoff", "metric", "exact", "companions")
-    return {name: getattr(args, name) for name in names}
-
-
-def group_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that :func:`add_group_options` added, for a call of the API."""
-    return {"linkage": args.linkage, "unconfirmed": args.unconfirmed}
 
 
 def open_index(args: argparse.Namespace) -> Index:
@@ -266,6 +210,8 @@ def answer_fields(
         "snapshot": answer.snapshot if answer else None,
         "seconds": round(time.monotonic() - started, 4),
     }
+    if answer and answer.limit is not None:
+        fields["limit"] = answer.limit
     return fields | ({"companions_left_out": left_out} if left_out else {})
 
 
@@ -293,7 +239,9 @@ def answer_sentence(fields: Mapping[str, Any]) -> str:
         engine = "graph engine"
     else:
         engine = f"graph engine, recall {fields['recall']:.4f}"
-    complete = "complete" if fields["complete"] else f"cut short by -k {fields['k']}"
+    limits = {"-k": fields["k"], "--limit": fields.get("limit")}
+    reached = " or ".join(f"{name} {most}" for name, most in limits.items() if most)
+    complete = "complete" if fields["complete"] else f"cut short by {reached}"
     facts = ", ".join([fields["metric"], engine, complete, f"{fields['seconds']:.2f} s"])
     left_out = fields.get("companions_left_out", 0)
     note = f"\n{plural(left_out, 'RAW+JPEG companion')} left out (--with-companions)"

@@ -10,20 +10,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annidx.asking import GroupOptions, PairOptions
 from annidx.commands.common import (
     add_common_options,
-    add_group_options,
-    add_max_pairs,
-    add_search_options,
     answer_fields,
     answer_sentence,
     companions_left_out,
-    group_options,
     open_index,
     plural,
     print_summary,
-    search_options,
 )
+from annidx.commands.searching import add_search_options, search_options
 from annidx.errors import UsageError
 from annidx.model import path_fields
 
@@ -66,10 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name == "pictures":
             _add_picture_options(part)
         else:
-            add_search_options(part, k=False)
-            add_max_pairs(part)
-        if name == "groups":
-            add_group_options(part)
+            add_search_options(part, PairOptions if name == "pairs" else GroupOptions)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -139,8 +133,8 @@ def _form(args: argparse.Namespace) -> Format:
 
 def _search(args: argparse.Namespace, index: Index) -> Pairs | Groups:
     if args.what == "pairs":
-        return index.find_pairs(**search_options(args), max_pairs=args.max_pairs)
-    return index.groups(**search_options(args), **group_options(args), max_pairs=args.max_pairs)
+        return index.find_pairs(**search_options(args, PairOptions))
+    return index.groups(**search_options(args, GroupOptions))
 
 
 def _write(output: str, export: Export, form: Format) -> int:

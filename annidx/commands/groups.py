@@ -5,23 +5,20 @@ from __future__ import annotations
 import argparse
 import time
 
+from annidx.asking import GroupOptions, Search
 from annidx.commands.common import (
     Paths,
-    add_group_options,
-    add_max_pairs,
-    add_search_options,
     answer_fields,
     answer_sentence,
     bytes_text,
     companions_left_out,
     distance_text,
-    group_options,
     open_index,
     plural,
     print_json,
     print_summary,
-    search_options,
 )
+from annidx.commands.searching import add_search_options, search_options
 from annidx.model import Group, path_fields
 
 HELP = "groups of near-duplicates"
@@ -40,21 +37,21 @@ examples:
   annidx groups
   annidx groups --linkage complete
   annidx groups --metric signature --cutoff 0.2
+  annidx groups --reference ~/Photos/albums --min-pixels 640x480
   annidx groups --json | jq .paths"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    add_search_options(parser, k=False)
-    add_max_pairs(parser)
-    add_group_options(parser)
+    add_search_options(parser, GroupOptions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     started = time.monotonic()
+    options = search_options(args, GroupOptions)
     index = open_index(args)
-    found = index.groups(**search_options(args), **group_options(args), max_pairs=args.max_pairs)
+    found = index.groups(**options)
     paths = Paths(index)
     for group in found:
         if args.json:
@@ -64,11 +61,15 @@ def run(args: argparse.Namespace) -> int:
         freed = f"{bytes_text(group.freed_bytes)} could be freed"
         print(f"group {group.number}: {len(group.raw_paths)} pictures, {spread}, {freed}")
         for path in group.raw_paths:
-            print(f"  {paths(path)}")
+            print(f"  {paths(path)}{'  (reference)' if path in group.protected else ''}")
     grouped = sum(len(group.raw_paths) for group in found)
     left_out = companions_left_out([found.answer])
     fields = answer_fields(found.answer, len(found), started, left_out=left_out)
-    fields |= {"linkage": args.linkage, "pictures": grouped, "unconfirmed": found.unconfirmed}
+    fields |= {
+        "linkage": options.get("linkage", Search().linkage),
+        "pictures": grouped,
+        "unconfirmed": found.unconfirmed,
+    }
     fields |= {"low_information": found.low_information}
     sentence = f"{plural(len(found), 'group')} of {plural(grouped, 'picture')} within "
     sentence += answer_sentence(fields)
@@ -96,6 +97,8 @@ def _fields(group: Group) -> dict[str, object]:
         "freed_bytes": group.freed_bytes,
         "metric": group.metric,
     }
+    if group.protected:
+        fields["protected"] = [path in group.protected for path in group.raw_paths]
     if any("path_base64" in each for each in named):
         fields["paths_base64"] = [each.get("path_base64") for each in named]
     return fields

@@ -6,9 +6,9 @@ import argparse
 import os
 import time
 
+from annidx.asking import HasOptions
 from annidx.commands.common import (
     Paths,
-    add_search_options,
     answer_fields,
     answer_sentence,
     companions_left_out,
@@ -18,11 +18,11 @@ from annidx.commands.common import (
     plural,
     print_json,
     print_summary,
-    search_options,
     shown,
     together,
 )
-from annidx.commands.query import add_files, exit_code, file_names, read_files
+from annidx.commands.query import add_files, exit_code, file_names, note, read_files
+from annidx.commands.searching import add_search_options, metric_of, search_options
 from annidx.model import path_fields
 
 HELP = "do I have this picture? exit 0 found, 20 not"
@@ -33,7 +33,8 @@ all are there; 20: at least one is not."""
 EPILOG = """\
 examples:
   annidx has card/DSC_0042.JPG || cp card/DSC_0042.JPG ~/Photos/inbox/
-  annidx has --metric signature --cutoff 0.2 upload.jpg"""
+  annidx has --metric signature --cutoff 0.2 upload.jpg
+  annidx has --transforms flips --path ~/Photos/2019 upload.jpg"""
 
 NOT_FOUND = 20
 
@@ -41,16 +42,17 @@ NOT_FOUND = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     add_files(parser)
-    add_search_options(parser, k=False)
+    add_search_options(parser, HasOptions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     started = time.monotonic()
     names = file_names(args)
+    options = search_options(args, HasOptions)
     index = open_index(args)
-    records, failed = read_files(names, args.metric)
-    answers = [index.has(record, **search_options(args)) for record in records]
+    records, failed = read_files(names, metric_of(options))
+    answers = index.has_many(records, **options)
     paths = Paths(index)
     for matches in answers:
         query = os.fsencode(matches.query)
@@ -62,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
         word = "found" if matches else "not found"
         print(f"{word}: {shown(query)}")
         if near:
-            print(f"{distance_text(near.distance)}  {near.kind:11}  {paths(near.raw_path)}")
+            columns = f"{distance_text(near.distance)}  {near.kind:11}"
+            print(f"{columns}  {paths(near.raw_path)}{note(near)}")
     found = sum(bool(matches) for matches in answers)
     answer = together(matches.answer for matches in answers)
     left_out = companions_left_out(matches.answer for matches in answers)

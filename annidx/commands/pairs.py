@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 
+from annidx.asking import PairOptions
 from annidx.commands.common import (
     Paths,
-    add_max_pairs,
-    add_search_options,
     answer_fields,
     answer_sentence,
     companions_left_out,
@@ -17,8 +16,8 @@ from annidx.commands.common import (
     plural,
     print_json,
     print_summary,
-    search_options,
 )
+from annidx.commands.searching import add_search_options, search_options
 
 HELP = "all pairs of near-duplicates, nearest first"
 DESCRIPTION = """\
@@ -28,6 +27,9 @@ EPILOG = """\
 examples:
   annidx pairs
   annidx pairs --cutoff 100 --json
+  annidx pairs --match strict --limit 20
+  annidx pairs --between ~/Photos /mnt/card
+  annidx pairs --since 7d --reference ~/Photos/albums
   annidx pairs --metric signature | less"""
 
 _ALIGNED = 2000
@@ -36,8 +38,7 @@ _ALIGNED = 2000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    add_search_options(parser, k=False)
-    add_max_pairs(parser)
+    add_search_options(parser, PairOptions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,8 +46,9 @@ def run(args: argparse.Namespace) -> int:
     from annidx.exports import pair_fields  # noqa: PLC0415 - heavy from here on
 
     started = time.monotonic()
+    options = search_options(args, PairOptions)
     index = open_index(args)
-    found = index.find_pairs(**search_options(args), max_pairs=args.max_pairs)
+    found = index.find_pairs(**options)
     paths = Paths(index)
     width = max((len(paths(pair.raw_a)) for pair in found[:_ALIGNED]), default=0)
     for pair in found:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from annidx.asking import NeighbourOptions, QueryOptions
 from annidx.commands.common import (
     SOME_UNREADABLE,
     Paths,
-    add_search_options,
     answer_fields,
     answer_sentence,
     companions_left_out,
@@ -22,13 +22,13 @@ from annidx.commands.common import (
     plural,
     print_json,
     print_summary,
-    search_options,
     shown,
     together,
     warn,
 )
+from annidx.commands.searching import add_search_options, metric_of, search_options
 from annidx.errors import PictureUnreadable, UsageError
-from annidx.model import Answer, Matches, Record, path_fields
+from annidx.model import Answer, Match, Matches, Record, path_fields
 from annidx.native import quiet_stderr
 
 if TYPE_CHECKING:
@@ -39,20 +39,22 @@ DESCRIPTION = """\
 Print the k nearest pictures within the cutoff for each FILE, nearest first. A FILE need not be in
 the archive; one that is there is not its own neighbour, nor is its RAW or JPEG half. Single files
 and lists are answered by the graph and re-ranked by exact distances; --all is answered by the exact
-engine."""
+engine. With --transforms each FILE is also tried flipped or turned."""
 EPILOG = """\
 examples:
   annidx query new.jpg
   annidx query --metric signature -k 3 *.jpg
+  annidx query --match loose --transforms all scan.jpg
+  annidx query --path ~/Photos/2019 --min-size 100kB new.jpg
   find inbox -name '*.jpg' -print0 | annidx query -0
-  annidx query --all -k 1 --json"""
+  annidx query --all -k 1 --since 7d --json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     add_files(parser)
     parser.add_argument("--all", action="store_true", help="every picture of the archive")
-    add_search_options(parser, k=True)
+    add_search_options(parser, QueryOptions, NeighbourOptions)
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -74,16 +76,18 @@ def run(args: argparse.Namespace) -> int:
     if args.all and (args.files or args.null):
         message = "give either --all or FILEs, not both"
         raise UsageError(message)
-    index = open_index(args)
-    options = {"k": args.k, **search_options(args)}
     found: Sequence[Matches]
     if names is None:
+        options = search_options(args, NeighbourOptions, otherwise="goes with FILEs, not --all")
+        index = open_index(args)
         found = neighbours = index.neighbours(**options)
         answer: Answer | None = neighbours.answer
         left_out = companions_left_out([neighbours.answer])
         asked, failed = len(index), 0
     else:
-        records, failed = read_files(names, args.metric)
+        options = search_options(args, QueryOptions, otherwise="is for pairs: give --all")
+        index = open_index(args)
+        records, failed = read_files(names, metric_of(options))
         found = index.query_many(records, **options)
         answer = together(matches.answer for matches in found)
         left_out = companions_left_out(matches.answer for matches in found)
@@ -155,11 +159,13 @@ def print_matches(
             for match in matches:
                 size = f"{match.width}x{match.height}"
                 columns = f"{distance_text(match.distance)}  {match.kind:11}  {size:>11}"
-                print(f"{columns}  {paths(match.raw_path)}{_note(match.low_information)}")
+                print(f"{columns}  {paths(match.raw_path)}{note(match)}")
             if not matches:
                 print("  no neighbour within the cutoff")
     return count
 
 
-def _note(low_information: bool) -> str:
-    return "  (both nearly one flat colour)" if low_information else ""
+def note(match: Match) -> str:
+    """Return what is to be said of a match beside its columns, in brackets."""
+    turned = f"  ({match.transform})" if match.transform != "none" else ""
+    return turned + ("  (both nearly one flat colour)" if match.low_information else "")

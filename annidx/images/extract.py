@@ -290,7 +290,13 @@ def query_record(path: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Rec
 def picture_record(picture: Picture, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:
     """Describe a picture that has no file."""
     descriptors = compute.describe(picture, names)
-    return Record(File(0, b"", 0, 0, 0, 0), time.time_ns(), "ok", descriptors=descriptors)
+    return Record(
+        *(File(0, b"", 0, 0, 0, 0), time.time_ns(), "ok"),
+        width=picture.width,
+        height=picture.height,
+        orientation=picture.orientation,
+        descriptors=descriptors,
+    )
 
 
 def bytes_record(data: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:

@@ -79,6 +79,11 @@ class Rowset:
         parts = [segment.filled(name) for segment in self.segments]
         return np.concatenate(parts) if parts else np.zeros(0, np.bool_)
 
+    def lists(self, *names: str) -> Iterator[list[list[Any]]]:
+        """Yield for each segment some columns as Python values; none is kept."""
+        for segment in self.segments:
+            yield [column.to_pylist() for column in segment.facts(names)]
+
     def labels(self, name: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         """Return a column of few different texts as numbers over all rows, and the texts."""
         texts: list[str] = []

@@ -1,0 +1,284 @@
+"""What a search may be asked for: how near, which pictures, which pairs, how many, by what.
+
+One line in :class:`Search` and one in the options of those who take it make a new option.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime, time, timedelta
+from typing import Any, Literal, TypedDict, get_args
+
+from annidx.descriptors import DEFAULT_METRIC, Descriptor
+from annidx.errors import UsageError
+from annidx.model import Choice, Linkage
+
+PathLike = str | bytes | os.PathLike[str]
+Near = Literal["exact", "strict", "normal", "loose"]
+PixelSize = Literal["same", "different"]
+Turns = Literal["none", "flips", "rotations", "all"]
+
+K = 10
+"""Default k of a query."""
+MAX_PAIRS = 10_000_000
+"""A search that would find more pairs is refused beforehand, from an estimate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which pictures of the archive count: the answer is as if there were no others.
+
+    All that is given must hold. Of a query it is asked of the matches, of a pair of both pictures.
+
+    Attributes
+    ----------
+    paths : sequence of str
+        Globs on the absolute path, of which one must match; see :func:`annidx.globs.matcher`.
+    min_bytes : int
+        Smallest size of the file, bytes.
+    min_pixels : int or (int, int)
+        Smallest number of pixels; or smallest sides, either way up: (640, 480) takes 480 x 640.
+    pixel_size : {'same', 'different'}, optional
+        Only pictures whose width and height, upright, are the query's, or are not; of a pair, the
+        other picture's. A query that is turned (see `transforms`) is compared as it is then.
+    formats : sequence of str
+        As the index knows them, in any case ('JPEG', 'HEIF', 'NEF'), or 'RAW' for all camera RAW;
+        common names of files ('jpg', 'tif', 'heic', 'jp2') will do.
+    taken_from, taken_until : str, optional
+        Time of the exposure, in the camera's own time, both inclusive: '2019', '2019-08',
+        '2019-08-22' or '2019-08-22T18:30:00'; until '2019-08' takes all of August. A date or
+        datetime will do. Pictures that do not say when they were taken have no such time.
+    """
+
+    paths: Sequence[str] = ()
+    min_bytes: int = 0
+    min_pixels: int | tuple[int, int] = 0
+    pixel_size: PixelSize | None = None
+    formats: Sequence[str] = ()
+    taken_from: str | date | None = None
+    taken_until: str | date | None = None
+
+    def __post_init__(self) -> None:
+        """Bring what is given to one form, so that equal filters are equal."""
+        for name in ("paths", "formats"):
+            given = getattr(self, name)
+            several = (given,) if isinstance(given, str) else tuple(given)
+            object.__setattr__(self, name, several)
+        for name in ("taken_from", "taken_until"):
+            object.__setattr__(self, name, _taken(name, getattr(self, name)))
+        _one_of("pixel_size", self.pixel_size, (None, *get_args(PixelSize)))
+        _not_negative("min_bytes", self.min_bytes)
+        sides = self.min_pixels if isinstance(self.min_pixels, tuple) else (self.min_pixels,)
+        for side in sides:
+            _not_negative("min_pixels", side)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """All options of a search, with their defaults; :class:`annidx.Index` says what each means."""
+
+    cutoff: float | None = None
+    match: Near | None = None
+    metric: str = DEFAULT_METRIC
+    exact: bool = False
+    engine: Choice = "auto"
+    where: Filter | None = None
+    companions: bool = False
+    k: int | None = K
+    limit: int | None = None
+    transforms: Turns = "none"
+    max_pairs: int = MAX_PAIRS
+    between: tuple[PathLike, PathLike] | None = None
+    reference: PathLike | Sequence[PathLike] = ()
+    since: str | date | None = None
+    linkage: Linkage = "connected"
+    unconfirmed: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing whatever the index holds."""
+        _one_of("match", self.match, (None, *get_args(Near)))
+        _one_of("engine", self.engine, get_args(Choice))
+        _one_of("transforms", self.transforms, get_args(Turns))
+        _one_of("linkage", self.linkage, get_args(Linkage))
+        if self.match is not None and self.cutoff is not None:
+            message = f"match {self.match!r} is a cutoff already: give one of the two"
+            raise UsageError(message)
+        if self.exact and self.engine == "graph":
+            message = "exact compares with every picture, engine 'graph' does not: give one"
+            raise UsageError(message)
+        if self.limit is not None and self.limit < 1:
+            message = f"limit is {self.limit}, expected 1 or more"
+            raise UsageError(message)
+        if self.between is not None and (
+            isinstance(self.between, str | bytes) or len(self.between) != 2
+        ):
+            message = f"between is {self.between!r}, expected two folders"
+            raise UsageError(message)
+
+    def cutoff_of(self, measure: Descriptor) -> float | None:
+        """Return the cutoff that is asked for, None for the metric's own."""
+        if self.match is None:
+            return self.cutoff
+        return {**measure.presets, "exact": 0.0}[self.match]
+
+    @property
+    def folders(self) -> tuple[PathLike, ...]:
+        """The reference folders."""
+        given = self.reference
+        return (given,) if isinstance(given, str | bytes | os.PathLike) else tuple(given)
+
+
+class CommonOptions(TypedDict, total=False):
+    """Options of every search."""
+
+    cutoff: float | None
+    match: Near | None
+    metric: str
+    exact: bool
+    engine: Choice
+    where: Filter | None
+
+
+class HasOptions(CommonOptions, total=False):
+    """Options of :meth:`annidx.Index.has`."""
+
+    companions: bool
+    transforms: Turns
+
+
+class VectorOptions(CommonOptions, total=False):
+    """Options of :meth:`annidx.Index.query_vectors`."""
+
+    k: int | None
+    limit: int | None
+    transforms: Turns
+
+
+class QueryOptions(VectorOptions, total=False):
+    """Options of :meth:`annidx.Index.query` and :meth:`annidx.Index.query_many`."""
+
+    companions: bool
+
+
+class JoinOptions(CommonOptions, total=False):
+    """Options of all searches of pairs."""
+
+    companions: bool
+    max_pairs: int
+    between: tuple[PathLike, PathLike] | None
+    reference: PathLike | Sequence[PathLike]
+    since: str | date | None
+
+
+class GroupOptions(JoinOptions, total=False):
+    """Options of :meth:`annidx.Index.groups`."""
+
+    linkage: Linkage
+    unconfirmed: bool
+
+
+class PairOptions(JoinOptions, total=False):
+    """Options of :meth:`annidx.Index.pairs` and :meth:`annidx.Index.find_pairs`."""
+
+    limit: int | None
+
+
+class NeighbourOptions(PairOptions, total=False):
+    """Options of :meth:`annidx.Index.neighbours`."""
+
+    k: int | None
+
+
+def search(kind: Any, options: Mapping[str, Any]) -> Search:
+    """Return options with their defaults.
+
+    Parameters
+    ----------
+    kind : a TypedDict of this module
+    options : mapping
+
+    Raises
+    ------
+    TypeError
+        For one that is not of this kind: no option is accepted and ignored.
+    UsageError
+    """
+    taken = [each.name for each in fields(Search) if each.name in kind.__annotations__]
+    for name in options:
+        if name not in taken:
+            message = f"unexpected option {name!r}: expected some of {', '.join(taken)}"
+            raise TypeError(message)
+    return Search(**options)
+
+
+def moment_ns(since: str | date, now: datetime) -> int:
+    """Return a moment as nanoseconds since 1970.
+
+    Parameters
+    ----------
+    since : str, date or datetime
+        'YYYY-MM-DD' (its beginning), 'YYYY-MM-DDTHH:MM[:SS]' with or without an offset from UTC, or
+        how long ago: '12h', '7d', '2w'. Without an offset it is local time.
+    now : datetime
+        With its time zone.
+
+    Raises
+    ------
+    UsageError
+        When it is none of these.
+    """
+    if isinstance(since, date):
+        whole = since if isinstance(since, datetime) else datetime.combine(since, time())
+        return _nanoseconds(whole)
+    ago = re.fullmatch(r"(\d{1,6})([hdw])", since.strip())
+    try:
+        if ago:
+            unit = {"h": "hours", "d": "days", "w": "weeks"}[ago[2]]
+            return _nanoseconds(now - timedelta(**{unit: int(ago[1])}))
+        return _nanoseconds(datetime.fromisoformat(since.strip()))
+    except (ValueError, OverflowError):
+        message = (
+            f"since is {since!r}, expected a date such as 2026-11-01 or 2026-11-01T18:30, "
+            "or how long ago: 12h, 7d, 2w"
+        )
+        raise UsageError(message) from None
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6) * 1000
+
+
+def _taken(name: str, value: str | date | None) -> str | None:
+    """Return a time of exposure as the index has it, or the beginning of one."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else value.isoformat()[:19]
+    text = text.strip().replace(" ", "T", 1)
+    given = re.fullmatch(r"(\d{4})(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?", text)
+    try:
+        if given is None:
+            raise ValueError
+        datetime.fromisoformat(text + "0001-01-01T00:00:00"[len(text) :])
+    except ValueError:
+        message = (
+            f"{name} is {value!r}, expected a time such as 2019, 2019-08, 2019-08-22 "
+            "or 2019-08-22T18:30:00"
+        )
+        raise UsageError(message) from None
+    return text
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        expected = ", ".join(repr(each) for each in allowed if each is not None)
+        message = f"{name} is {value!r}, expected one of {expected}"
+        raise UsageError(message)
+
+
+def _not_negative(name: str, value: int) -> None:
+    if value < 0:
+        message = f"{name} is {value}, expected 0 or more"
+        raise UsageError(message)
