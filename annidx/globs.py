@@ -39,23 +39,39 @@ def matcher(globs: Sequence[str]) -> Callable[[bytes], bool]:
     >>> matches(b"/p/x.PNG"), matches(b"/p/2019/trip/abc.jpg")
     (False, False)
     """
-    expression = "|".join(map(_expression, globs))
+    texts = [os.path.expanduser(glob) for glob in globs]  # noqa: PTH111 - a glob is no path
+    if not all(texts):
+        message = "a glob is empty: expected one such as '*.jpg' or '2019/**'"
+        raise UsageError(message)
+    names = [_translated(text) for text in texts if "/" not in text]
+    paths = [_whole(text) for text in texts if "/" in text]
     try:
-        found = re.compile(expression, re.DOTALL).fullmatch
+        is_name, is_path = _any_of(names), _any_of(paths)
     except re.error as error:
         message = f"a glob of {', '.join(globs)} makes no sense: {error.msg}"
         raise UsageError(message) from None
-    return lambda path: found(os.fsdecode(path)) is not None
+    known: dict[bytes, bool] = {}
+
+    def matches(path: bytes) -> bool:
+        folder, _, name = path.rpartition(b"/")
+        if names and is_name(os.fsdecode(name)):
+            return True
+        if not paths:
+            return False
+        if folder not in known:  # a folder that matches stands for all in it
+            known[folder] = bool(is_path(os.fsdecode(folder)))
+        return known[folder] or bool(is_path(os.fsdecode(path)))
+
+    return matches
 
 
-def _expression(glob: str) -> str:
-    text = os.path.expanduser(glob)  # noqa: PTH111 - a glob is no path
-    if not text:
-        message = "a glob is empty: expected one such as '*.jpg' or '2019/**'"
-        raise UsageError(message)
-    if "/" not in text:
-        return f"(?:.*/)?{_translated(text)}"
-    text = text.rstrip("/")
+def _any_of(expressions: Sequence[str]) -> Callable[[str], re.Match[str] | None]:
+    return re.compile("|".join(expressions), re.DOTALL).fullmatch
+
+
+def _whole(glob: str) -> str:
+    """Return the expression of a glob with a slash: whole paths, and all beneath a folder."""
+    text = glob.rstrip("/")
     if text.startswith(("/", "./", "../")) or text in ("", ".", ".."):
         return f"{_translated(_from_top(text or '/'))}(?:/.*)?"
     return f"{_translated(f'/**/{text}')}(?:/.*)?"

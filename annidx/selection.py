@@ -1,7 +1,7 @@
 """What a search is asked for, as masks over the rows of a snapshot, and over pairs of rows.
 
 Columns of facts are read when something asks for them, and only those; a million rows take
-milliseconds by size, pixels or time, a tenth of a second by folder, a second by glob.
+milliseconds by size, pixels or time, half a second by folder, a second or two by glob.
 """
 
 from __future__ import annotations
