@@ -65,12 +65,8 @@ def run(args: argparse.Namespace) -> int:
     grouped = sum(len(group.raw_paths) for group in found)
     left_out = companions_left_out([found.answer])
     fields = answer_fields(found.answer, len(found), started, left_out=left_out)
-    fields |= {
-        "linkage": options.get("linkage", Search().linkage),
-        "pictures": grouped,
-        "unconfirmed": found.unconfirmed,
-    }
-    fields |= {"low_information": found.low_information}
+    fields |= {"linkage": Search(**options).linkage, "pictures": grouped}
+    fields |= {"low_information": found.low_information, "unconfirmed": found.unconfirmed}
     sentence = f"{plural(len(found), 'group')} of {plural(grouped, 'picture')} within "
     sentence += answer_sentence(fields)
     if found.low_information:
