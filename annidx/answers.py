@@ -149,12 +149,6 @@ class Named:
         return "same-pixels" if self._pixels[place] == query.pixel_hash else "similar"
 
 
-def kinds(same_content: Flags, same_pixels: Flags) -> list[str]:
-    """Return the kind of each pair: 'identical', 'same-pixels' or 'similar'."""
-    levels = np.where(same_content, 0, np.where(same_pixels, 1, 2))
-    return [KINDS[level] for level in levels]
-
-
 def flat_rows(opened: Snapshot, rows: Rows) -> Flags:
     """Tell which pictures have next to no information, (m,) bool."""
     # In blocks: as floats, a million thumbs are 5 GB.
@@ -275,24 +269,59 @@ def limited(found: Sequence[Matches], limit: int | None) -> list[Matches]:
     ]
 
 
-def pairs(opened: Snapshot, found: RowPairs, metric: str) -> Iterator[Pair]:
-    """Yield pairs of rows as pairs of paths, ordered by (distance, path a, path b)."""
-    rows, flat = np.unique(np.concatenate([found.one, found.other]), return_inverse=True)
-    paths = opened.paths(rows)
-    rank = np.empty(len(rows), np.intp)
-    rank[sorted(range(len(rows)), key=paths.__getitem__)] = np.arange(len(rows))
-    one, other = flat[: len(found)], flat[len(found) :]
-    swap = rank[one] > rank[other]
-    a, b = np.where(swap, other, one), np.where(swap, one, other)
-    order = np.lexsort((rank[b], rank[a], found.distances))
-    a, b, apart = a[order], b[order], found.distances[order]
-    low = flat_rows(opened, rows)
-    kind = kinds(
-        _equal(opened, "content_hash", rows, a, b), _equal(opened, "pixel_hash", rows, a, b)
-    )
-    for at in range(len(order)):
-        i, j = a[at], b[at]
-        yield Pair(paths[i], paths[j], float(apart[at]), metric, kind[at], bool(low[i] and low[j]))
+class OrderedPairs(Sequence[Pair]):
+    """Pairs of rows as pairs of paths, ordered by (distance, path a, path b).
+
+    A pair is made when it is looked at: ten million of them as objects would take gigabytes.
+
+    Parameters
+    ----------
+    opened : Snapshot
+    found : RowPairs
+    metric : str
+    limit : int or None
+        At most so many, the first ones.
+    """
+
+    def __init__(self, opened: Snapshot, found: RowPairs, metric: str, limit: int | None) -> None:
+        self._metric = metric
+        rows, flat = np.unique(np.concatenate([found.one, found.other]), return_inverse=True)
+        self._paths = opened.paths(rows)
+        rank = np.empty(len(rows), np.intp)
+        rank[sorted(range(len(rows)), key=self._paths.__getitem__)] = np.arange(len(rows))
+        one, other = flat[: len(found)], flat[len(found) :]
+        swap = rank[one] > rank[other]
+        a, b = np.where(swap, other, one), np.where(swap, one, other)
+        order = np.lexsort((rank[b], rank[a], found.distances))[:limit]
+        self._a, self._b = a[order].astype(np.int32), b[order].astype(np.int32)
+        self._distances = found.distances[order]
+        self._flat = flat_rows(opened, rows)
+        self._content = _numbered(opened, "content_hash", rows)
+        self._pixels = _numbered(opened, "pixel_hash", rows)
+
+    def __len__(self) -> int:
+        return len(self._distances)
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, slice):
+            return [self._pair(at) for at in range(*item.indices(len(self)))]
+        return self._pair(range(len(self))[item])
+
+    def __iter__(self) -> Iterator[Pair]:
+        return map(self._pair, range(len(self)))
+
+    def _pair(self, at: int) -> Pair:
+        a, b = int(self._a[at]), int(self._b[at])
+        same_content = self._content[a] == self._content[b]
+        same_pixels = self._pixels[a] == self._pixels[b]
+        return Pair(
+            raw_a=self._paths[a],
+            raw_b=self._paths[b],
+            distance=float(self._distances[at]),
+            metric=self._metric,
+            kind=KINDS[0 if same_content else 1 if same_pixels else 2],
+            low_information=bool(self._flat[a] and self._flat[b]),
+        )
 
 
 def without_low_information(opened: Snapshot, found: RowPairs) -> tuple[RowPairs, int]:
@@ -389,10 +418,15 @@ def groups(
 
 
 def _equal(opened: Snapshot, name: str, rows: Rows, one: Rows, other: Rows) -> Flags:
-    values = opened.pictures.values(name, rows)
-    numbers: dict[bytes, int] = {}
-    number = np.array([numbers.setdefault(value, len(numbers)) for value in values], np.intp)
+    number = _numbered(opened, name, rows)
     return np.asarray(number[one] == number[other])
+
+
+def _numbered(opened: Snapshot, name: str, rows: Rows) -> Rows:
+    """Return the values of a column as numbers that are equal where the values are, (m,)."""
+    numbers: dict[bytes, int] = {}
+    values = opened.pictures.values(name, rows)
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.intp)
 
 
 def _itself(named: Named, asked: File | None, places: Sequence[int]) -> set[int]:

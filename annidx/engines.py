@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from annidx import graphs
 from annidx.descriptors import Descriptor
 from annidx.errors import UsageError
-from annidx.model import Choice, Engine
+from annidx.model import Choice, Engine, Plan
 from annidx.search import exact as scan
 from annidx.search import planner, selfjoin
 from annidx.search import recall as recalls
 from annidx.search.exact import Hits
-from annidx.search.query import Placed, graph_search
+from annidx.search.query import GraphAnswer, Placed, Tail, graph_search
 from annidx.search.recall import Certificate
 from annidx.search.selfjoin import RowPairs, Sides
-from annidx.search.vectors import Stored, Vectors
+from annidx.search.vectors import Flags, Rows, Stored, Vectors
 from annidx.store.manifest import GraphEntry
 from annidx.store.snapshot import Snapshot
-
-Flags = npt.NDArray[np.bool_]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +51,13 @@ class Measured(NamedTuple):
     certificate: Certificate
 
 
+class Joined(NamedTuple):
+    """The pairs of a join, and which engine found them."""
+
+    pairs: RowPairs
+    engine: Engine
+
+
 class Engines:
     """The engines over one snapshot, safe to share between threads.
 
@@ -66,7 +70,8 @@ class Engines:
         self.snapshot = snapshot
         self._lock = threading.Lock()
         self._vectors: dict[str, Vectors] = {}
-        self._graphs: dict[str, list[Placed]] = {}
+        self._covers: dict[str, list[graphs.Usable]] = {}
+        self._graphs: dict[str, tuple[list[Placed], Tail]] = {}
 
     @cached_property
     def pictures(self) -> int:
@@ -75,12 +80,11 @@ class Engines:
 
     def usable_graphs(self, metric: str) -> list[GraphEntry]:
         """Return the graphs that answer queries of a metric, none when the exact engine does."""
-        return [each.entry for each in graphs.usable(self.snapshot, metric)]
+        return [each.entry for each in self._usable(metric)]
 
     def uncovered(self, metric: str) -> int:
         """Return how many pictures no usable graph covers: they are searched exactly."""
-        found = graphs.usable(self.snapshot, metric)
-        return len(graphs.uncovered_rows(self.snapshot.pictures.live, found))
+        return len(graphs.uncovered_rows(self.snapshot.pictures.live, self._usable(metric)))
 
     def vectors(self, metric: str) -> Vectors:
         """Return the stored descriptors of a metric."""
@@ -122,21 +126,10 @@ class Engines:
         vectors = self.vectors(measure.name)
         if among is not None:
             vectors = vectors.only(among)
-        usable = graphs.usable(self.snapshot, measure.name)
-        plan = planner.plan(
-            measure,
-            pictures=self.pictures,
-            request="query",
-            queries=len(stored),
-            graph=bool(usable),
-            exact=engine == "exact",
-        )
-        log.info("%s engine: %s, about %.4f CPU s", plan.engine, plan.reason, plan.cost_s)
-        if plan.engine == "exact":
+        request = self._request("query", measure, vectors, len(stored), limit, k, among)
+        if self._plan(measure, request, engine).engine == "exact":
             return [(hits, "exact") for hits in scan.search(vectors, stored, cutoff=limit, k=k)]
-        uncovered = graphs.uncovered_rows(vectors.live, usable)
-        loaded = self._loaded(measure.name)
-        answer = graph_search(vectors, loaded, uncovered, stored, cutoff=limit, k=k)
+        answer = self._graph_search(vectors, stored, limit, k)
         sure = answer.fell_through
         return [(hits, "exact" if at in sure else "graph") for at, hits in enumerate(answer.hits)]
 
@@ -151,7 +144,7 @@ class Engines:
         among: Flags | None = None,
         sides: Sequence[Sides] = (),
         keep: Callable[[RowPairs], Flags] | None = None,
-    ) -> RowPairs:
+    ) -> Joined:
         """Return all pairs within the limit.
 
         Parameters
@@ -174,27 +167,75 @@ class Engines:
         Raises
         ------
         UsageError
-            When an estimate says that there are more than `max_pairs`.
+            When an estimate says that there are more than `max_pairs`, or when there are.
         """
         if max_pairs < 0:
             message = f"max_pairs is {max_pairs}, expected 0 or more"
             raise UsageError(message)
-        plan = planner.plan(measure, pictures=self.pictures, request="whole set", graph=False)
-        log.info("%s engine: %s, about %.2f CPU s", plan.engine, plan.reason, plan.cost_s)
         vectors = self.vectors(measure.name)
         if among is not None:
             vectors = vectors.only(among)
-        expected = selfjoin.estimate_pairs(vectors, limit)
+        # The sides that leave the least to compare are joined, the others asked afterwards.
+        first = min(sides, key=Sides.possible) if sides else None
+        expected = selfjoin.estimate_pairs(vectors, limit, first)
         if expected > max_pairs:
+            message = f"about {expected:,} pairs lie within {limit:g} ({measure.name})"
+            raise _too_many(message, max_pairs)
+        asked = vectors.live if first is None else vectors.live & first.smaller
+        request = self._request("pairs", measure, vectors, int(asked.sum()), limit, None, among)
+        plan = self._plan(measure, request, "exact" if exhaustive else engine)
+        if exhaustive:
+            parts = selfjoin.exhaustive_parts(vectors, limit)
+        elif plan.engine == "exact":
+            parts = selfjoin.parts(vectors, limit, first)
+        else:
+            parts = self._graph_parts(vectors, limit, np.flatnonzero(asked))
+        return Joined(_gathered(parts, sides, keep, max_pairs), plan.engine)
+
+    def _request(
+        self,
+        kind: planner.Kind,
+        measure: Descriptor,
+        vectors: Vectors,
+        queries: int,
+        limit: float,
+        k: int | None,
+        among: Flags | None,
+    ) -> planner.Request:
+        pictures = self.pictures if among is None else int(vectors.live.sum())
+        nodes = sum(each.entry.nodes for each in self._usable(measure.name))
+        loaded = measure.name in self._graphs
+        return planner.Request(kind, pictures, queries, limit, k, nodes, loaded)
+
+    def _plan(self, measure: Descriptor, request: planner.Request, engine: Choice) -> Plan:
+        if engine == "graph" and not request.graph:
             message = (
-                f"about {expected:,} pairs lie within {limit:g} ({measure.name}), more than "
-                f"the limit of {max_pairs:,}: lower the cutoff, or raise the limit (--max-pairs)"
+                f"there is no usable graph for {measure.name}: "
+                f'"annidx build --graphs {measure.name}" makes one, or ask engine auto'
             )
             raise UsageError(message)
-        found = (selfjoin.exhaustive_pairs if exhaustive else selfjoin.pairs)(vectors, limit)
-        for each in sides:
-            found = found.where(each.of(found))
-        return found if keep is None else found.where(keep(found))
+        plan = planner.plan(measure, request, engine)
+        log.info("%s engine, about %.4f CPU s: %s", plan.engine, plan.cost_s, plan.reason)
+        return plan
+
+    def _graph_search(
+        self, vectors: Vectors, stored: Stored, limit: float, k: int | None
+    ) -> GraphAnswer:
+        placed, tail = self._loaded(vectors.descriptor)
+        return graph_search(vectors, placed, tail, stored, cutoff=limit, k=k)
+
+    def _graph_parts(self, vectors: Vectors, limit: float, asked: Rows) -> Iterator[RowPairs]:
+        """Yield the pairs of some rows that the graph finds; each once, the first row asked."""
+        is_asked = np.zeros(len(vectors), np.bool_)
+        is_asked[asked] = True
+        for rows, stored in vectors.blocks(asked):
+            answer = self._graph_search(vectors, stored, limit, None)
+            sizes = [len(hits.rows) for hits in answer.hits]
+            one = np.repeat(rows, sizes)
+            other = np.concatenate([hits.rows for hits in answer.hits])
+            apart = np.concatenate([hits.distances for hits in answer.hits])
+            once = (one < other) | ((one != other) & ~is_asked[other])
+            yield RowPairs(np.minimum(one, other), np.maximum(one, other), apart).where(once)
 
     def recall(self, measure: Descriptor, limit: float, sample: int) -> Measured:
         """Compare what queries find with an exact scan; see :meth:`annidx.Index.recall`."""
@@ -209,10 +250,48 @@ class Engines:
         engines = tuple(sorted({engine for _, engine in answered}))
         return Measured(measure.name, limit, len(stored), engines, certificate)
 
-    def _loaded(self, metric: str) -> list[Placed]:
-        """Return the usable graphs of a metric, loaded once."""
+    def _usable(self, metric: str) -> list[graphs.Usable]:
         with self._lock:
-            if metric not in self._graphs:
-                usable = graphs.usable(self.snapshot, metric)
-                self._graphs[metric] = [graphs.load(self.snapshot, each) for each in usable]
-            return self._graphs[metric]
+            if metric not in self._covers:
+                self._covers[metric] = graphs.usable(self.snapshot, metric)
+            return self._covers[metric]
+
+    def _loaded(self, measure: Descriptor) -> tuple[list[Placed], Tail]:
+        """Return the usable graphs of a metric and what they leave out, loaded once."""
+        usable, vectors = self._usable(measure.name), self.vectors(measure.name)
+        with self._lock:
+            if measure.name not in self._graphs:
+                placed = [graphs.load(self.snapshot, each) for each in usable]
+                rows = graphs.uncovered_rows(vectors.live, usable)
+                tail = Tail.of(vectors, rows, placed[0].graph.projection)
+                self._graphs[measure.name] = placed, tail
+            return self._graphs[measure.name]
+
+
+def _gathered(
+    parts: Iterable[RowPairs],
+    sides: Sequence[Sides],
+    keep: Callable[[RowPairs], Flags] | None,
+    max_pairs: int,
+) -> RowPairs:
+    """Return what is wanted of the pairs found, so long as they are not too many."""
+    found, count = [], 0
+    for part in parts:
+        wanted = part
+        for each in sides:
+            wanted = wanted.where(each.of(wanted))
+        if keep is not None:
+            wanted = wanted.where(keep(wanted))
+        found.append(wanted)
+        count += len(wanted)
+        if count > max_pairs:
+            message = f"{count:,} pairs were found, and there may be more"
+            raise _too_many(message, max_pairs)
+    return selfjoin.concatenated(found)
+
+
+def _too_many(found: str, max_pairs: int) -> UsageError:
+    return UsageError(
+        f"{found}, more than the limit of {max_pairs:,}: lower the cutoff, or raise the limit "
+        "(--max-pairs)"
+    )

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 from typing import Any, Unpack
 
 import numpy as np
@@ -25,7 +24,7 @@ from annidx.asking import (
     VectorOptions,
 )
 from annidx.descriptors import DEFAULT_METRIC, SIGNATURE, THUMB, Descriptor
-from annidx.engines import Engines, Measured
+from annidx.engines import Engines, Joined, Measured
 from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
 from annidx.nearest import Nearest
 from annidx.search import confirm
@@ -186,9 +185,9 @@ class Index:
         """
         wanted = asking.search(NeighbourOptions, options)
         started = time.monotonic()
-        measure, limit, found, left_out = self._join(wanted)
+        measure, limit, (found, engine), left_out = self._join(wanted)
         parts = answers.neighbours(self.snapshot, found, wanted.metric, k=wanted.k)
-        answer = self._answer(measure, limit, wanted, "exact", started, left_out=left_out)
+        answer = self._answer(measure, limit, wanted, engine, started, left_out=left_out)
         every = answers.limited([part.under(answer, wanted.k) for part in parts], wanted.limit)
         complete = all(each.answer.complete for each in every)
         return Neighbours(tuple(filter(None, every)), replace(answer, complete=complete))
@@ -197,11 +196,11 @@ class Index:
         """Return all pairs within the cutoff as objects; see :meth:`pairs`."""
         wanted = replace(asking.search(PairOptions, options), k=None)
         started = time.monotonic()
-        measure, limit, found, left_out = self._join(wanted)
+        measure, limit, (found, engine), left_out = self._join(wanted)
         near = selecting.nearest_pairs(found, wanted.limit)
-        ordered = tuple(islice(answers.pairs(self.snapshot, near, wanted.metric), wanted.limit))
+        ordered = answers.OrderedPairs(self.snapshot, near, wanted.metric, wanted.limit)
         complete = len(ordered) == len(found)
-        answer = self._answer(measure, limit, wanted, "exact", started, complete, left_out)
+        answer = self._answer(measure, limit, wanted, engine, started, complete, left_out)
         return Pairs(ordered, answer)
 
     def pairs(self, **options: Unpack[PairOptions]) -> Any:
@@ -267,14 +266,14 @@ class Index:
         """
         wanted = replace(asking.search(GroupOptions, options), k=None)
         started = time.monotonic()
-        measure, limit, found, left_out = self._join(wanted)
+        measure, limit, (found, engine), left_out = self._join(wanted)
         found, aside = answers.without_low_information(self.snapshot, found)
         kept = found if wanted.unconfirmed else self._confirmed(found, measure)
         rows = grouping.RULES[wanted.linkage](kept)
         vectors = self.engines.vectors(measure.name)
         made = answers.groups(self.snapshot, vectors, rows, wanted.linkage)
         made = selecting.with_protected(made, wanted)
-        answer = self._answer(measure, limit, wanted, "exact", started, left_out=left_out)
+        answer = self._answer(measure, limit, wanted, engine, started, left_out=left_out)
         return Groups(tuple(made), aside, answer, len(found) - len(kept))
 
     def failures(self) -> list[tuple[bytes, str, str]]:
@@ -340,7 +339,7 @@ class Index:
         ]
         return answers.limited(found, wanted.limit)
 
-    def _join(self, wanted: Search) -> tuple[Descriptor, float, RowPairs, int]:
+    def _join(self, wanted: Search) -> tuple[Descriptor, float, Joined, int]:
         """Return metric, cutoff, the pairs within it, and how many of companions were left out."""
         measure, limit = self._checked(wanted)
         keep = PairFilter(self.snapshot, self._selection, wanted)

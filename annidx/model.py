@@ -356,10 +356,10 @@ class Pairs(Sequence[Pair]):
 
     Attributes
     ----------
-    pairs, answer : tuple of Pair, Answer
+    pairs, answer : Sequence of Pair, Answer
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: Sequence[Pair]
     answer: Answer
 
     def __len__(self) -> int:

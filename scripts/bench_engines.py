@@ -63,7 +63,7 @@ def compare(measure: Descriptor, stored: Stored, cutoffs: tuple[float, ...]) -> 
     rows = []
     for cutoff in cutoffs:
         truth, exact_s = cpu(partial(selfjoin.pairs, vectors, cutoff))
-        search = partial(query.graph_search, vectors, [query.Placed(built, 0)], everyone[:0])
+        search = partial(query.graph_search, vectors, [query.Placed(built, 0)], None)
         answer, graph_s = cpu(partial(search, vectors.take(everyone), cutoff=cutoff, k=None))
         expected = set(zip(truth.one.tolist(), truth.other.tolist(), strict=True))
         found = {

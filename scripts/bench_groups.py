@@ -189,7 +189,7 @@ def measured(
     for metric, cutoffs in metrics.items():
         measure = descriptor(metric)
         for cutoff in cutoffs:
-            found = engines.join(measure, cutoff, 10**8)
+            found = engines.join(measure, cutoff, 10**8).pairs
             found, _ = answers.without_low_information(snapshot, found)
             for way, limits in ways.items():
                 kept = found

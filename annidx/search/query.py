@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from annidx.search import exact
 from annidx.search.exact import Hits
 from annidx.search.graph import Graph
-from annidx.search.vectors import Points, Rows, Stored, Vectors, distances, reach
+from annidx.search.projection import Projection, project
+from annidx.search.vectors import Points, Rows, Stored, Vectors, distances, embed, reach
 
 FETCHES = (32, 128, 512)
 """Candidates asked for in turn; beyond the last the exact engine is quicker and sure."""
@@ -27,6 +30,44 @@ class Placed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Tail:
+    """Rows that no graph covers, kept ready to be searched exactly.
+
+    Attributes
+    ----------
+    rows : (u,) intp
+    points : (u, p) float32
+        Projected: never further apart than the vectors.
+    projection : Projection
+    """
+
+    rows: Rows
+    points: Points
+    projection: Projection
+
+    @classmethod
+    def of(cls, vectors: Vectors, rows: Rows, projection: Projection) -> Tail:
+        """Make one of some rows."""
+        return cls(rows, project(vectors, rows, projection), projection)
+
+    def search(
+        self, vectors: Vectors, queries: Stored, *, cutoff: float, k: int | None
+    ) -> list[Hits]:
+        """Return the hits of each query among the live ones of these rows."""
+        limit = reach(vectors.descriptor, cutoff)
+        found = []
+        for point, query in zip(
+            self.projection.apply(embed(vectors.descriptor, queries)), queries, strict=True
+        ):
+            apart = self.points - point
+            near = self.rows[np.einsum("ij,ij->i", apart, apart) <= limit * limit]
+            near = near[vectors.live[near]]
+            exactly = distances(vectors.descriptor, query[None], vectors.take(near))
+            found.append(exact.nearest(near, exactly, cutoff=cutoff, k=k))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class GraphAnswer:
     """Hits of each query, and which of the queries the exact engine had to answer."""
 
@@ -37,7 +78,7 @@ class GraphAnswer:
 def graph_search(
     vectors: Vectors,
     graphs: Sequence[Placed],
-    uncovered: Rows,
+    tail: Tail | None,
     queries: Stored,
     *,
     cutoff: float,
@@ -50,8 +91,8 @@ def graph_search(
     vectors : Vectors
     graphs : Sequence of Placed
         At least one.
-    uncovered : (u,) intp
-        Live rows that no graph covers; they are scanned exactly and merged.
+    tail : Tail, optional
+        Rows that no graph covers; they are searched exactly and merged.
     queries : (m, width) uint8
         Stored bytes.
     cutoff : float
@@ -66,8 +107,8 @@ def graph_search(
         for at, hits in zip(unsure, scanned, strict=True):
             found[at] = hits
     sure = [hits for hits in found if hits is not None]
-    if len(uncovered) > 0:
-        extra = exact.search(vectors, queries, cutoff=cutoff, k=k, rows=uncovered)
+    if tail is not None and len(tail.rows) > 0:
+        extra = tail.search(vectors, queries, cutoff=cutoff, k=k)
         for at in set(range(len(sure))) - set(unsure):  # the exact engine has seen them already
             sure[at] = exact.merge([sure[at], extra[at]], k=k)
     return GraphAnswer(sure, frozenset(unsure))

@@ -48,7 +48,7 @@ def certify(
     """Measure a graph on an evenly spaced sample of the live rows that it covers, (n,) intp."""
     queries = vectors.take(sampled(rows, sample))
     truth = exact.search(vectors, queries, cutoff=cutoff, k=None, rows=rows)
-    answer = graph_search(vectors, [placed], rows[:0], queries, cutoff=cutoff, k=None)
+    answer = graph_search(vectors, [placed], None, queries, cutoff=cutoff, k=None)
     return compare(truth, answer.hits)
 
 

@@ -42,6 +42,15 @@ class Sides(NamedTuple):
     one: Flags
     other: Flags
 
+    def possible(self) -> int:
+        """Return how many pairs there could be, pairs of the same rows counted twice."""
+        return int(self.one.sum()) * int(self.other.sum())
+
+    @property
+    def smaller(self) -> Flags:
+        """The side with fewer rows."""
+        return self.one if self.one.sum() <= self.other.sum() else self.other
+
     def of(self, found: RowPairs) -> Flags:
         """Tell which pairs have a row on either side, (m,) bool."""
         there = self.one[found.one] & self.other[found.other]

@@ -51,9 +51,7 @@ def test_copies_and_near_copies_take_no_neighbour_from_the_others() -> None:
     assert built.radius > 0
     asked = archive.take(np.arange(0, len(archive), 7))
     truth = exact.search(archive, asked, cutoff=900.0, k=10)
-    answer = graph_search(
-        archive, [Placed(built, 0)], np.zeros(0, np.intp), asked, cutoff=900.0, k=10
-    )
+    answer = graph_search(archive, [Placed(built, 0)], None, asked, cutoff=900.0, k=10)
     assert len(answer.fell_through) < len(asked) / 20
     for expected, got in zip(truth, answer.hits, strict=True):
         assert np.array_equal(expected.rows, got.rows)

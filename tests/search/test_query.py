@@ -16,13 +16,12 @@ from annidx.search import exact, leaders
 from annidx.search import graph as graphs
 from annidx.search.exact import Hits
 from annidx.search.graph import Graph
-from annidx.search.query import FETCHES, GraphAnswer, Placed, graph_search
+from annidx.search.query import FETCHES, GraphAnswer, Placed, Tail, graph_search
 from annidx.search.vectors import Rows, Stored, Vectors
 from tests.making import copies, thumbs, vectors
 from tests.search.spreads import METRICS, load, mixture, name_of, save, spread
 
 CUTOFF = 300.0
-NONE = np.zeros(0, np.intp)
 CLUSTERS = {"small": range(60), "middle": range(60, 260), "large": range(260, 960)}
 
 
@@ -65,7 +64,7 @@ def ask(
     archive: Archive, queries: Stored, *, cutoff: float = CUTOFF, k: int | None = None
 ) -> tuple[GraphAnswer, list[Hits]]:
     """Ask the graph and the exact engine."""
-    answer = graph_search(archive.vectors, archive.placed, NONE, queries, cutoff=cutoff, k=k)
+    answer = graph_search(archive.vectors, archive.placed, None, queries, cutoff=cutoff, k=k)
     return answer, exact.search(archive.vectors, queries, cutoff=cutoff, k=k)
 
 
@@ -98,7 +97,8 @@ def test_recall_of_any_metric(metric: Descriptor, k: int | None) -> None:
     for cutoff in (0.0, metric.cutoff, 2 * metric.cutoff):
         truth = exact.search(some, queries, cutoff=cutoff, k=k)
         rest = np.arange(350, 500)
-        answer = graph_search(some, [Placed(graph, 0)], rest, queries, cutoff=cutoff, k=k)
+        tail = Tail.of(some, rest, graph.projection)
+        answer = graph_search(some, [Placed(graph, 0)], tail, queries, cutoff=cutoff, k=k)
         assert recall(answer.hits, truth) >= 0.999
 
 
@@ -160,7 +160,7 @@ def test_what_the_projection_hides(archive: Archive) -> None:
     graph, _ = graphs.build(some, np.arange(len(stored)), threads=1)
     proposed = graph.rows_of(graph.nearest(graph.project(some, picture)[0], FETCHES[0])[0])
     assert 341 not in proposed
-    (hits,) = graph_search(some, [Placed(graph, 0)], NONE, picture, cutoff=CUTOFF, k=None).hits
+    (hits,) = graph_search(some, [Placed(graph, 0)], None, picture, cutoff=CUTOFF, k=None).hits
     assert hits.rows.tolist() == [300, 341]
     assert hits.distances[1] == pytest.approx(8 * np.sqrt(1200))
 
@@ -204,7 +204,7 @@ def test_answers_survive_saving_and_loading(archive: Archive, tmp_path: Path) ->
     loaded = load(tmp_path / "g.hnsw", archive.graph.sidecar({}), "g.json")
     queries = archive.stored[::50]
     before, after = (
-        graph_search(archive.vectors, [Placed(graph, 0)], NONE, queries, cutoff=CUTOFF, k=5).hits
+        graph_search(archive.vectors, [Placed(graph, 0)], None, queries, cutoff=CUTOFF, k=5).hits
         for graph in (archive.graph, loaded)
     )
     assert [hits.rows.tolist() for hits in before] == [hits.rows.tolist() for hits in after]
@@ -214,7 +214,7 @@ def test_removed_rows_are_filtered_out(archive: Archive) -> None:
     live = np.ones(3000, np.bool_)
     live[list(CLUSTERS["small"])[10:]] = False
     less = Vectors(THUMB, archive.vectors.parts, live)
-    answer = graph_search(less, archive.placed, NONE, archive.stored[:1], cutoff=CUTOFF, k=None)
+    answer = graph_search(less, archive.placed, None, archive.stored[:1], cutoff=CUTOFF, k=None)
     assert answer.hits[0].rows.tolist()[0] == 0
     assert sorted(answer.hits[0].rows.tolist()) == list(range(10))
     assert answer.hits[0].complete
@@ -229,7 +229,8 @@ def test_several_graphs_and_what_none_covers(
     placed = archive.cut(tuple(cuts))
     queries = np.concatenate([archive.stored[::60], thumbs(3, 98)])
     rest = np.arange(cuts[-1], 3000)
-    answer = graph_search(archive.vectors, placed, rest, queries, cutoff=CUTOFF, k=k)
+    tail = Tail.of(archive.vectors, rest, placed[0].graph.projection)
+    answer = graph_search(archive.vectors, placed, tail, queries, cutoff=CUTOFF, k=k)
     truth = exact.search(archive.vectors, queries, cutoff=CUTOFF, k=k)
     assert recall(answer.hits, truth) >= 0.999
     same = [got.complete == want.complete for got, want in zip(answer.hits, truth, strict=True)]
@@ -242,7 +243,8 @@ def test_uncovered_rows_are_scanned_and_merged(archive: Archive, k: int | None) 
     fresh = np.concatenate([copies(THUMB, archive.stored[:1], 9), archive.stored[:1], thumbs(1, 9)])
     more = Vectors(THUMB, [*archive.vectors.parts, fresh], np.ones(3003, np.bool_))
     queries = archive.stored[[0, CLUSTERS["large"][0], 2000]]
-    answer = graph_search(more, archive.placed, np.arange(3000, 3003), queries, cutoff=CUTOFF, k=k)
+    tail = Tail.of(more, np.arange(3000, 3003), archive.placed[0].graph.projection)
+    answer = graph_search(more, archive.placed, tail, queries, cutoff=CUTOFF, k=k)
     truth = exact.search(more, queries, cutoff=CUTOFF, k=k)
     for got, expected in zip(answer.hits, truth, strict=True):
         assert got.rows.tolist() == expected.rows.tolist()
@@ -257,14 +259,14 @@ def test_a_thousand_copies_wreck_nothing() -> None:
     archive = vectors(THUMB, stored)
     graph, share = graphs.build(archive, np.arange(1600), threads=2)
     assert (graph.nodes, share) == (601, 1.0)
-    answer = graph_search(archive, [Placed(graph, 0)], NONE, others, cutoff=CUTOFF, k=None)
+    answer = graph_search(archive, [Placed(graph, 0)], None, others, cutoff=CUTOFF, k=None)
     for at, hits in enumerate(answer.hits):
         assert {1000 + at, 1300 + at} <= set(hits.rows)
         assert hits.rows[0] == 1000 + at
-    whole = graph_search(archive, [Placed(graph, 0)], NONE, picture, cutoff=CUTOFF, k=None).hits[0]
+    whole = graph_search(archive, [Placed(graph, 0)], None, picture, cutoff=CUTOFF, k=None).hits[0]
     assert whole.rows.tolist() == list(range(1000))
     assert whole.complete
-    cut = graph_search(archive, [Placed(graph, 0)], NONE, picture, cutoff=CUTOFF, k=10).hits[0]
+    cut = graph_search(archive, [Placed(graph, 0)], None, picture, cutoff=CUTOFF, k=10).hits[0]
     assert cut.rows.tolist() == list(range(1000))  # all at the distance of the tenth
     assert not cut.complete
 
@@ -274,16 +276,16 @@ def test_an_archive_of_one_or_two(count: int) -> None:
     archive = vectors(THUMB, thumbs(count, 1))
     graph, _ = graphs.build(archive, np.arange(count), threads=1)
     placed = [Placed(graph, 0)]
-    answer = graph_search(archive, placed, NONE, thumbs(count, 1), cutoff=CUTOFF, k=None)
+    answer = graph_search(archive, placed, None, thumbs(count, 1), cutoff=CUTOFF, k=None)
     assert [hits.rows.tolist() for hits in answer.hits] == [[row] for row in range(count)]
     everything = graph_search(
-        archive, [Placed(graph, 0)], NONE, thumbs(1, 1), cutoff=THUMB.largest, k=None
+        archive, [Placed(graph, 0)], None, thumbs(1, 1), cutoff=THUMB.largest, k=None
     ).hits[0]
     assert sorted(everything.rows.tolist()) == list(range(count))
 
 
 def test_no_queries(archive: Archive) -> None:
     answer = graph_search(
-        archive.vectors, archive.placed, NONE, archive.stored[:0], cutoff=CUTOFF, k=None
+        archive.vectors, archive.placed, None, archive.stored[:0], cutoff=CUTOFF, k=None
     )
     assert answer == GraphAnswer([], frozenset())
