@@ -228,6 +228,22 @@ def test_unknown_metrics(index: Index) -> None:
         index.pairs(metric="nonsense")
 
 
+def test_unknown_linkages(index: Index) -> None:
+    expected = "unknown linkage 'average': expected one of connected, complete, star"
+    with pytest.raises(UsageError, match=expected):
+        index.groups(linkage="average")  # type: ignore[arg-type]
+
+
+def test_an_index_without_signatures_confirms_nothing(folder: Path) -> None:
+    place = folder.parent / "thumbs only"
+    annidx.build(folder, index=place, options=Options(workers=1, descriptors=["thumb"]))
+    groups = annidx.open(place).groups()
+    assert groups.unconfirmed == 0
+    assert [group.paths for group in groups] == [
+        group.paths for group in annidx.open(place).groups(unconfirmed=True)
+    ]
+
+
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize(
     ("k", "found", "complete"), [(1, 1, False), (3, 3, False), (4, 4, True), (5, 4, True)]

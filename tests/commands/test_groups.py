@@ -1,10 +1,11 @@
-"""annidx groups: what chains of pairs connect, with its rule and its diameter."""
+"""annidx groups: what pairs make groups by which rule, with diameters."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,8 +17,11 @@ from tests.commands.running import (
     ends,
     json_lines,
     run,
+    usage_error,
     without_seconds,
 )
+from tests.making import photo, save
+from tests.pages import slide
 
 Answered = tuple[list[Row], Row]
 
@@ -73,6 +77,68 @@ def test_people_see_members_below_the_root_and_the_counts(index: Path, found: An
     assert members == [str(Path(path).relative_to(PICTURES)) for path in paths]
     start = f"{len(heads)} groups of {len(members)} pictures within 300 (thumb, exact engine, comp"
     assert last.startswith(start)
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an index of a photo in four steps of brightness, each near to the next, and slides."""
+    folder = tmp_path_factory.mktemp("steps") / "archive"
+    base = np.asarray(photo(1), np.int16) // 2 + 60
+    for at in range(4):
+        save(folder / f"{at}.png", Image.fromarray((base + 6 * at).astype(np.uint8)))
+    for number in range(3):
+        save(folder / f"slide-{number}.png", slide(number))
+    run("build", folder, index=folder.parent / "index")
+    return folder.parent / "index"
+
+
+@pytest.mark.parametrize("verb", [["groups"], ["export", "groups"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("linkage", "groups"),
+    [("connected", ["0123"]), ("complete", ["01", "23"]), ("star", ["012"])],
+)
+def test_the_rule_that_is_asked_for(
+    steps: Path, verb: list[str], linkage: str, groups: list[str]
+) -> None:
+    rows, summary = json_lines(*verb, "--linkage", linkage, index=steps)
+    assert {row["linkage"] for row in rows} == {linkage}
+    assert summary["count"] == len(groups)
+    names: dict[int, list[str]] = {}
+    for row in rows:
+        paths = row["paths"] if "paths" in row else [row["path"]]
+        names.setdefault(row["group"], []).extend(Path(path).stem for path in paths)
+    assert ["".join(each) for each in names.values()] == groups
+    assert all((row["diameter"] <= 300) is (linkage == "complete") for row in rows)
+
+
+def test_the_rule_of_the_summary(steps: Path) -> None:
+    assert json_lines("groups", index=steps)[1]["linkage"] == "connected"
+    assert json_lines("groups", "--linkage", "star", index=steps)[1]["linkage"] == "star"
+
+
+def test_an_unknown_rule(steps: Path) -> None:
+    refused = usage_error("groups", "--linkage", "average", index=steps)
+    assert "invalid choice: 'average'" in refused
+
+
+@pytest.mark.parametrize("verb", [["groups"], ["export", "groups"]], ids=" ".join)
+def test_slides_of_one_template_join_only_unconfirmed(steps: Path, verb: list[str]) -> None:
+    assert json_lines(*verb, index=steps)[1]["count"] == 1
+    assert json_lines(*verb, "--unconfirmed", index=steps)[1]["count"] == 2
+
+
+def test_pairs_that_join_nothing_are_counted(steps: Path) -> None:
+    _, summary = json_lines("groups", index=steps)
+    pairs, _ = json_lines("pairs", index=steps)
+    slides = [pair for pair in pairs if "slide" in pair["a"]]
+    assert summary["unconfirmed"] == len(slides) > 0
+    assert re.search(
+        rf"^{len(slides)} pairs? not joined: their signatures differ",
+        run("groups", index=steps).stdout,
+        re.MULTILINE,
+    )
+    assert json_lines("groups", "--unconfirmed", index=steps)[1]["unconfirmed"] == 0
+    assert "not joined" not in run("groups", "--unconfirmed", index=steps).stdout
 
 
 def test_no_group_at_all(unlike: Path) -> None:
