@@ -104,18 +104,18 @@ CUTOFF = 5
 lines = st.lists(st.integers(0, 30), max_size=18)
 
 
-def within(points: list[int], cutoff: int = CUTOFF) -> list[Edge]:
+def within(points: list[int]) -> list[Edge]:
     numbered = combinations(enumerate(points), 2)
     edges = [(a, b, float(abs(x - y))) for (a, x), (b, y) in numbered]
-    return [edge for edge in edges if edge[2] <= cutoff]
+    return [edge for edge in edges if edge[2] <= CUTOFF]
 
 
-def naive_complete(points: list[int], cutoff: int) -> list[list[int]]:
+def naive_complete(apart: dict[frozenset[int], int], cutoff: int) -> list[list[int]]:
     """Merge the two clusters whose farthest members are nearest, until none are near enough."""
-    clusters = [[row] for row in range(len(points))]
+    clusters = [[row] for row in sorted(frozenset().union(*apart))]
 
     def height(two: tuple[list[int], list[int]]) -> int:
-        return max(abs(points[a] - points[b]) for a, b in product(*two))
+        return max(apart[frozenset(ends)] for ends in product(*two))
 
     while len(clusters) > 1:
         one, other = min(combinations(clusters, 2), key=height)
@@ -125,14 +125,14 @@ def naive_complete(points: list[int], cutoff: int) -> list[list[int]]:
     return sorted(sorted(each) for each in clusters if len(each) > 1)
 
 
-@given(st.lists(st.integers(0, 10**6), unique=True, min_size=2, max_size=9))
-@settings(max_examples=80, deadline=None, derandomize=True)
-def test_complete_is_complete_linkage(points: list[int]) -> None:
-    """Against the textbook, where no two distances are equal, so that ties do not matter."""
-    apart = sorted(abs(x - y) for x, y in combinations(points, 2))
-    cutoff = apart[len(apart) // 2]
-    groups = [rows for rows, _ in grouped("complete", within(points, cutoff))]
-    assert len(set(apart)) < len(apart) or groups == naive_complete(points, cutoff)
+@given(st.permutations(range(1, 29)), st.integers(1, 28))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_complete_is_complete_linkage(lengths: list[int], cutoff: int) -> None:
+    """Against the textbook, with any distances of which no two are equal."""
+    apart = dict(zip(combinations(range(8), 2), lengths, strict=True))
+    near = [(one, other, float(far)) for (one, other), far in apart.items() if far <= cutoff]
+    groups = [rows for rows, _ in grouped("complete", near)]
+    assert groups == naive_complete({frozenset(key): far for key, far in apart.items()}, cutoff)
 
 
 @given(lines)
