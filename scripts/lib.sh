@@ -115,7 +115,7 @@ stamp_text() {
 stamp_file() {
     case $1 in
         runtime) printf '%s\n' "$venv/.annidx-stamp" ;;
-        dev) printf '%s\n' "$venv/.annidx-stamp-dev" ;;
+        dev | bench) printf '%s\n' "$venv/.annidx-stamp-$1" ;;
     esac
 }
 
@@ -131,7 +131,7 @@ venv_python_version() {
     "$venv/bin/python" -I -c 'import platform; print(platform.python_version())' 2>/dev/null
 }
 
-# Does .venv hold $1 (runtime or dev) already, and is its Python the one asked for?
+# Does .venv hold $1 (runtime, dev or bench) already, and is its Python the one asked for?
 is_ready() {
     local file version
     file=$(stamp_file "$1")
@@ -144,7 +144,7 @@ is_ready() {
 # Was .venv whole before, in this folder and of this Python? Then packages can be changed in place.
 can_update() {
     local file
-    for file in "$(stamp_file runtime)" "$(stamp_file dev)"; do
+    for file in "$(stamp_file runtime)" "$(stamp_file dev)" "$(stamp_file bench)"; do
         if [[ -f $file && $(<"$file") == *"$(place "$python_version")" ]]; then
             [[ $(venv_python_version) == "$python_version" ]] && return
         fi
@@ -167,6 +167,18 @@ venv_pip() {
         "$venv/bin/python" -I -m pip --quiet --no-input "$@"
 }
 
+# Prints the requirements $1 without the one that has to be built.
+wheels() {
+    local line skip=
+    while IFS= read -r line; do
+        case $line in
+            hnswlib==*) skip=1 ;;
+            [a-z]*) skip= ;;
+        esac
+        [[ -n $skip ]] || printf '%s\n' "$line"
+    done <"$1"
+}
+
 install_project() (
     cd -- "$root" &&
         venv_pip install --no-deps --no-build-isolation --no-index --editable .
@@ -185,18 +197,24 @@ make_venv() {
 install_environment() {
     if can_update; then
         note "Updating annidx in .venv ..."
-        rm -f -- "$(stamp_file runtime)" "$(stamp_file dev)"
+        rm -f -- "$(stamp_file runtime)" "$(stamp_file dev)" "$(stamp_file bench)"
     else
         note "Installing annidx into .venv (first time only, about 120 MB) ..."
         make_venv
     fi
     # Wheels only: what builds a source package would come without a hash.
+    wheels "$root/requirements/$1.txt" >"$venv/wheels.txt"
     quietly venv_pip install --only-binary :all: --require-hashes \
-        --requirement "$root/requirements/$1.txt"
+        --requirement "$venv/wheels.txt"
     quietly install_project
-    # The development requirements contain those of the runtime.
-    if [[ $1 == dev ]]; then
-        write_stamp dev "$python_version"
+    if [[ $1 == bench ]]; then
+        # hnswlib has no wheels; what builds it is there now, with hashes as well.
+        quietly venv_pip install --no-deps --no-build-isolation --require-hashes \
+            --requirement "$root/requirements/bench.txt"
+    fi
+    # The other requirements contain those of the runtime.
+    if [[ $1 != runtime ]]; then
+        write_stamp "$1" "$python_version"
     fi
     write_stamp runtime "$python_version"
 }

@@ -281,7 +281,7 @@ def normalised(requirement: str) -> str:
 def test_every_dependency_is_pinned_with_hashes() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     pinned = {}
-    for kind in ("runtime", "dev"):
+    for kind in ("runtime", "dev", "bench"):
         text = (REPOSITORY / "requirements" / f"{kind}.txt").read_text()
         entries = re.findall(r"^\S.*(?:\n[ ].*)*", re.sub(r"(?m)^#.*\n", "", text), re.MULTILINE)
         assert all("--hash=sha256:" in entry and "==" in entry for entry in entries)
@@ -289,8 +289,10 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
     asked = {*project["project"]["dependencies"], *project["dependency-groups"]["build"]}
     assert {normalised(line) for line in asked} <= pinned["runtime"]
     assert pinned["runtime"] <= pinned["dev"]
-    extra = project["project"]["optional-dependencies"]["dev"]
-    assert {normalised(line) for line in extra} <= pinned["dev"]
+    assert pinned["runtime"] <= pinned["bench"]
+    extras = project["project"]["optional-dependencies"]
+    for kind in ("dev", "bench"):
+        assert {normalised(line) for line in extras[kind]} <= pinned[kind]
 
 
 @pytest.fixture(scope="module")
@@ -330,6 +332,7 @@ def test_files_stay_small(project_files: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("script", "options"),
     [
+        ("bench_search.py", {"--work", "--only", "--most", "--repeat", "--plot", "--json"}),
         ("bench_extract.py", {"--work", "--photos", "--only", "--czkawka-python", "--json"}),
         ("fuzz_extract.py", {"--minutes", "--seed", "--findings"}),
         ("torture_memory.py", {"--work", "--json"}),
