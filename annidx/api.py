@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from annidx import building
 from annidx.index import Index
 from annidx.model import BuildReport
 from annidx.options import Options
@@ -17,6 +17,9 @@ from annidx.roots import PathLike
 from annidx.store import files, history, identity, snapshot
 from annidx.store.history import Pruned
 from annidx.store.manifest import Manifest
+
+if TYPE_CHECKING:
+    from annidx import building
 
 __all__ = ["build", "default_index", "open", "prune", "rollback"]
 
@@ -48,6 +51,8 @@ def build(
     ------
     FolderNotFound, IndexLocked, IndexNotFound, IndexDamaged, IndexTooNew
     """
+    from annidx import building  # noqa: PLC0415 - who only asks needs none of it
+
     folders = [roots] if isinstance(roots, str | bytes | os.PathLike) else list(roots)
     return building.build(folders, place(index), options, progress=progress)
 

@@ -22,6 +22,9 @@ from annidx.store.segment import Segment
 
 Rows = npt.NDArray[np.intp]
 
+FEW = 64
+"""So many rows are read one by one: take() would import pyarrow.compute."""
+
 
 class Rowset:
     """The rows of all segments of one kind, counted through.
@@ -64,7 +67,11 @@ class Rowset:
         """Return a column at some rows as Python values."""
         result: list[Any] = [None] * len(rows)
         for segment, places, local in self._split(rows):
-            taken = segment.column(name).take(pa.array(local)).to_pylist()
+            column = segment.column(name)
+            if len(local) <= FEW:
+                taken = [column[at].as_py() for at in local.tolist()]
+            else:
+                taken = column.take(pa.array(local)).to_pylist()
             for place, value in zip(places.tolist(), taken, strict=True):
                 result[place] = value
         return result
