@@ -35,7 +35,7 @@ class Filter:
 
     Attributes
     ----------
-    paths : sequence of str
+    paths : str or sequence of str
         Globs on the absolute path, of which one must match; see :func:`annidx.globs.matcher`.
     min_bytes : int
         Smallest size of the file, bytes.
@@ -44,7 +44,7 @@ class Filter:
     pixel_size : {'same', 'different'}, optional
         Only pictures whose width and height, upright, are the query's, or are not; of a pair, the
         other picture's. A query that is turned (see `transforms`) is compared as it is then.
-    formats : sequence of str
+    formats : str or sequence of str
         As the index knows them, in any case ('JPEG', 'HEIF', 'NEF'), or 'RAW' for all camera RAW;
         common names of files ('jpg', 'tif', 'heic', 'jp2') will do.
     taken_from, taken_until : str, optional
@@ -53,27 +53,27 @@ class Filter:
         datetime will do. Pictures that do not say when they were taken have no such time.
     """
 
-    paths: Sequence[str] = ()
+    paths: PathLike | Sequence[PathLike] = ()
     min_bytes: int = 0
     min_pixels: int | tuple[int, int] = 0
     pixel_size: PixelSize | None = None
-    formats: Sequence[str] = ()
+    formats: str | Sequence[str] = ()
     taken_from: str | date | None = None
     taken_until: str | date | None = None
 
     def __post_init__(self) -> None:
         """Bring what is given to one form, so that equal filters are equal."""
         for name in ("paths", "formats"):
-            given = getattr(self, name)
-            several = (given,) if isinstance(given, str) else tuple(given)
+            several = tuple(map(os.fsdecode, _several(getattr(self, name))))
             object.__setattr__(self, name, several)
         for name in ("taken_from", "taken_until"):
             object.__setattr__(self, name, _taken(name, getattr(self, name)))
         _one_of("pixel_size", self.pixel_size, (None, *get_args(PixelSize)))
         _not_negative("min_bytes", self.min_bytes)
-        sides = self.min_pixels if isinstance(self.min_pixels, tuple) else (self.min_pixels,)
-        for side in sides:
-            _not_negative("min_pixels", side)
+        if isinstance(self.min_pixels, int):
+            _not_negative("min_pixels", self.min_pixels)
+        else:
+            object.__setattr__(self, "min_pixels", _sides(self.min_pixels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +112,11 @@ class Search:
         if self.limit is not None and self.limit < 1:
             message = f"limit is {self.limit}, expected 1 or more"
             raise UsageError(message)
-        if self.between is not None and (
-            isinstance(self.between, str | bytes) or len(self.between) != 2
-        ):
+        if self.where is not None and not isinstance(self.where, Filter):
+            message = f"where is {self.where!r}, expected an annidx.Filter"
+            raise UsageError(message)
+        pair = isinstance(self.between, tuple | list) and len(self.between) == 2
+        if self.between is not None and not pair:
             message = f"between is {self.between!r}, expected two folders"
             raise UsageError(message)
 
@@ -127,8 +129,7 @@ class Search:
     @property
     def folders(self) -> tuple[PathLike, ...]:
         """The reference folders."""
-        given = self.reference
-        return (given,) if isinstance(given, str | bytes | os.PathLike) else tuple(given)
+        return _several(self.reference)
 
 
 class CommonOptions(TypedDict, total=False):
@@ -233,13 +234,13 @@ def moment_ns(since: str | date, now: datetime) -> int:
     if isinstance(since, date):
         whole = since if isinstance(since, datetime) else datetime.combine(since, time())
         return _nanoseconds(whole)
-    ago = re.fullmatch(r"(\d{1,6})([hdw])", since.strip())
     try:
+        ago = re.fullmatch(r"(\d{1,6})([hdw])", since.strip())
         if ago:
             unit = {"h": "hours", "d": "days", "w": "weeks"}[ago[2]]
             return _nanoseconds(now - timedelta(**{unit: int(ago[1])}))
         return _nanoseconds(datetime.fromisoformat(since.strip()))
-    except (ValueError, OverflowError):
+    except (AttributeError, ValueError, OverflowError):
         message = (
             f"since is {since!r}, expected a date such as 2026-11-01 or 2026-11-01T18:30, "
             "or how long ago: 12h, 7d, 2w"
@@ -255,7 +256,7 @@ def _taken(name: str, value: str | date | None) -> str | None:
     """Return a time of exposure as the index has it, or the beginning of one."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else value.isoformat()[:19]
+    text = value.isoformat()[:19] if isinstance(value, date) else str(value)
     text = text.strip().replace(" ", "T", 1)
     given = re.fullmatch(r"(\d{4})(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?", text)
     try:
@@ -276,6 +277,20 @@ def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
         expected = ", ".join(repr(each) for each in allowed if each is not None)
         message = f"{name} is {value!r}, expected one of {expected}"
         raise UsageError(message)
+
+
+def _several(given: PathLike | Sequence[PathLike]) -> tuple[PathLike, ...]:
+    return (given,) if isinstance(given, str | bytes | os.PathLike) else tuple(given)
+
+
+def _sides(given: Any) -> tuple[int, int]:
+    """Return two sides of a picture, checked."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        message = f"min_pixels is {given!r}, expected a number or two sides such as (640, 480)"
+        raise UsageError(message)
+    for side in given:
+        _not_negative("min_pixels", side)
+    return given[0], given[1]
 
 
 def _not_negative(name: str, value: int) -> None:

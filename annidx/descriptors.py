@@ -111,7 +111,8 @@ def _gray(side: int, cutoff: float, strict: float, loose: float) -> Descriptor:
     The cutoffs are about as strict as the thumb's 300. Measured on 1,400 photos of Caltech-101
     against 52 kinds of edits of 200 of them: no false pair among 14.5 million with any of the four;
     the nearest unrelated photos lie at 323 (thumb), 43, 142 and 189. The thumb's cutoff scaled by
-    the square root of the dimension would be 69, 139 and 173; at 69 gray8 has 63 false pairs.
+    the square root of the dimension would be 69, 139 and 173; at 69 gray8 has 63 false pairs. The
+    loose ones hold 14, 17 and 16 of the 979,300 pairs of 1,400 photos, the thumb's 600 holds 19.
     """
     return Descriptor(
         name=f"gray{side}",

@@ -64,7 +64,8 @@ def _members(group: Group) -> Iterator[dict[str, Any]]:
         "freed_bytes": group.freed_bytes,
     }
     for path, size in zip(group.raw_paths, group.sizes, strict=True):
-        yield {**shared, **path_fields("path", path), "size": size}
+        protected = path in group.protected
+        yield {**shared, **path_fields("path", path), "size": size, "protected": protected}
 
 
 def _facts(what: str, snapshot: int) -> dict[str, str]:

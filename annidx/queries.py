@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.descriptors import DEFAULT_DESCRIPTORS, DESCRIPTORS, THUMB, Descriptor, descriptor
-from annidx.errors import UsageError
+from annidx.errors import PictureUnreadable, UsageError
 from annidx.images import decode, extract
 from annidx.images.signature import pack
 from annidx.model import Record
@@ -35,6 +35,9 @@ def read_query(source: Any, metric: str | None = None) -> Record:
     if isinstance(source, Record):
         return source
     names = DEFAULT_DESCRIPTORS if metric is None else needed(metric)
+    if isinstance(source, str) and not source:  # an unset variable
+        message = "the path of the query is empty: name a picture"
+        raise PictureUnreadable(message, "unreadable")
     if isinstance(source, str | os.PathLike):
         return extract.query_record(os.fsencode(os.path.expanduser(source)), names)
     if isinstance(source, bytes | bytearray | memoryview):

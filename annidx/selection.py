@@ -75,12 +75,12 @@ class Selection:
         if where.min_pixels:
             parts.append(self._large(where.min_pixels))
         if where.formats:
-            wanted = self._formats(where.formats)
+            wanted = self._formats(_texts(where.formats))
             parts.append(self._by_text("format", wanted.__contains__))
         if where.taken_from or where.taken_until:
             parts.append(self._by_text("taken", _within(where.taken_from, where.taken_until)))
         if where.paths:
-            parts.append(self._by_path(globs.matcher(where.paths)))
+            parts.append(self._by_path(globs.matcher(_texts(where.paths))))
         return np.asarray(np.logical_and.reduce(parts)) if parts else None
 
     @cached_property
@@ -270,6 +270,11 @@ def with_protected(groups: Sequence[Group], wanted: Search) -> list[Group]:
         freed = freed if inside else group.freed_bytes
         marked.append(replace(group, protected=inside, freed_bytes=freed))
     return marked
+
+
+def _texts(given: Any) -> tuple[str, ...]:
+    """Return what a filter has brought to this form."""
+    return tuple(given)
 
 
 def size_code(width: int, height: int) -> int:

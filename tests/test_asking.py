@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ def test_options_of_another_search_are_refused(kind: Any) -> None:
         ({"limit": 0}, "limit is 0, expected 1 or more"),
         ({"between": "/photos"}, "between is '/photos', expected two folders"),
         ({"between": ("/a", "/b", "/c")}, "expected two folders"),
+        ({"between": 5}, "between is 5, expected two folders"),
+        ({"where": {"paths": "*"}}, "expected an annidx.Filter"),
     ],
 )
 def test_what_means_nothing(options: dict[str, Any], said: str) -> None:
@@ -108,10 +111,10 @@ def test_moments(since: Any, expected: datetime, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "since", ["", "yesterday", "7", "7 days", "2026", "2026-13-01", "01.11.2026", "999999w", "d"]
+    "since", ["", "yesterday", "7", "7 days", "2026", "2026-13-01", "01.11.2026", "999999w", "d", 5]
 )
-def test_what_is_no_moment(since: str) -> None:
-    with pytest.raises(UsageError, match=r"since is '.*', expected a date such as 2026-11-01"):
+def test_what_is_no_moment(since: Any) -> None:
+    with pytest.raises(UsageError, match=r"since is .*, expected a date such as 2026-11-01"):
         moment_ns(since, NOW)
 
 
@@ -122,6 +125,8 @@ def test_filters_are_brought_to_one_form() -> None:
     one = Filter(paths="*.jpg", formats=["JPEG"], taken_from=date(2019, 8, 1))
     assert one == Filter(paths=("*.jpg",), formats=("JPEG",), taken_from="2019-08-01")
     assert Filter(taken_until=datetime(2019, 8, 1, 5, 6, 7)).taken_until == "2019-08-01T05:06:07"
+    assert Filter(min_pixels=[640, 480]) == Filter(min_pixels=(640, 480))  # type: ignore[arg-type]
+    assert Filter(paths=[Path("/p"), b"/\xff"]).paths == ("/p", "/\udcff")
     assert Filter(taken_until="2019-08-01 05:06").taken_until == "2019-08-01T05:06"
 
 
@@ -131,6 +136,8 @@ def test_filters_are_brought_to_one_form() -> None:
         ({"min_bytes": -1}, "min_bytes is -1, expected 0 or more"),
         ({"min_pixels": -1}, "min_pixels is -1"),
         ({"min_pixels": (640, -1)}, "min_pixels is -1"),
+        ({"min_pixels": (640,)}, r"min_pixels is \(640,\), expected a number or two sides such as"),
+        ({"taken_from": 5}, "taken_from is 5, expected a time"),
         ({"pixel_size": "other"}, "pixel_size is 'other', expected one of 'same', 'different'"),
         ({"taken_from": "august"}, "taken_from is 'august', expected a time such as 2019, 2019-08"),
         ({"taken_until": "2019-13"}, "taken_until is '2019-13', expected a time"),

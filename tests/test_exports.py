@@ -168,21 +168,21 @@ def test_pairs() -> None:
 
 def test_groups_are_one_row_a_picture() -> None:
     groups = (
-        Group(1, "connected", (b"/a", b"/b", b"/c"), (5, 9, 7), 3.5, 2.5, 12, "thumb"),
+        Group(1, "connected", (b"/a", b"/b", b"/c"), (5, 9, 7), 3.5, 2.5, 12, "thumb", (b"/b",)),
         Group(2, "connected", (b"/d", b"/\xff"), (1, 1), 0.0, 0.0, 1, "thumb"),
     )
     export = exports.of_answer(Groups(groups, 0, ANSWER))
     found = [tuple(row.values()) for row in rows(export)]
     first, second = ("connected", "thumb", 3, 3.5, 2.5, 12), ("connected", "thumb", 2, 0.0, 0.0, 1)
     assert found == [
-        (1, *first, "/a", None, 5),
-        (1, *first, "/b", None, 9),
-        (1, *first, "/c", None, 7),
-        (2, *second, "/d", None, 1),
-        (2, *second, "/\ufffd", "L/8=", 1),
+        (1, *first, "/a", None, 5, False),
+        (1, *first, "/b", None, 9, True),
+        (1, *first, "/c", None, 7, False),
+        (2, *second, "/d", None, 1, False),
+        (2, *second, "/\ufffd", "L/8=", 1, False),
     ]
     names = ("group", "linkage", "metric", "group_size", "diameter", "weakest", "freed_bytes")
-    assert export.schema.names == [*names, "path", "path_base64", "size"]
+    assert export.schema.names == [*names, "path", "path_base64", "size", "protected"]
 
 
 def test_more_rows_than_a_batch_holds() -> None:

@@ -15,7 +15,7 @@ import annidx
 from annidx import Index, Options, building
 from annidx.cli import main
 from annidx.descriptors import DEFAULT_DESCRIPTORS, DESCRIPTORS, GRAY8, GRAY16, THUMB, chosen
-from annidx.errors import UsageError
+from annidx.errors import PictureUnreadable, UsageError
 from annidx.images import decode, extract
 from annidx.queries import checked, encoded, joined, needed, read_query
 from tests.making import grainy, photo, record, save
@@ -38,6 +38,11 @@ def test_only_what_is_asked_is_computed(tmp_path: Path, metric: str | None, how:
     assert set(found) == ({"thumb", metric} if metric else set(DEFAULT_DESCRIPTORS))
     everything = extract.picture_record(decode.from_image(photo(1)), tuple(DESCRIPTORS))
     assert found == {name: everything.descriptors[name] for name in found}
+
+
+def test_an_empty_path() -> None:
+    with pytest.raises(PictureUnreadable, match="the path of the query is empty: name a picture"):
+        read_query("")
 
 
 def test_needed() -> None:

@@ -22,7 +22,7 @@ from annidx.model import Match, Pair, Record
 from annidx.search.selfjoin import RowPairs
 from annidx.search.transforms import NAMES, SETS, TRANSPOSING, turned
 from annidx.search.vectors import distances
-from annidx.selection import PairFilter
+from annidx.selection import PairFilter, _texts
 from tests.archive import DAY_NS, FIRST_NS, RECORDS, index_of, path_of, query_of
 
 EVERYTHING: Any = {"k": None, "cutoff": 8000.0}
@@ -70,7 +70,7 @@ def passes(where: Filter, path: bytes, row: Record) -> bool:
         and large
         and (not kinds or row.format in kinds)
         and (dated and row.taken >= first and (not last or row.taken[: len(last)] <= last))
-        and (not where.paths or globs.matcher(where.paths)(path))
+        and (not where.paths or globs.matcher(_texts(where.paths))(path))
     )
 
 

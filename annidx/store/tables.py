@@ -52,6 +52,7 @@ GROUPS = pa.schema(
         ("path", pa.string()),
         ("path_base64", pa.string()),
         ("size", pa.int64()),
+        ("protected", pa.bool_()),
     ]
 )
 """Columns of exported groups, one row a picture."""
