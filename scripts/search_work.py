@@ -61,8 +61,7 @@ def build_graph(vectors: Vectors, threads: int) -> tuple[graph.Graph, float]:
 def ask_graph(vectors: Vectors, built: graph.Graph, rows: Rows, cutoff: float) -> query.GraphAnswer:
     """Ask a graph for all neighbours of some rows."""
     placed = [query.Placed(built, 0)]
-    nothing = np.zeros(0, np.intp)
-    return query.graph_search(vectors, placed, nothing, vectors.take(rows), cutoff=cutoff, k=None)
+    return query.graph_search(vectors, placed, None, vectors.take(rows), cutoff=cutoff, k=None)
 
 
 # The truth
