@@ -89,6 +89,7 @@ def cover(
     entries: Sequence[GraphEntry],
     *,
     threads: int,
+    min_recall: float,
     tell: Callable[[], None],
 ) -> list[GraphEntry]:
     """Return a graph for each group of segments and each metric that is to have them.
@@ -101,6 +102,8 @@ def cover(
     entries : Sequence of GraphEntry
         Graphs that there are, all of them whole.
     threads : int
+    min_recall : float
+        Graphs whose measured recall lies wholly under it are made anew, or not used.
     tell : callable
         Called before a graph is made, which takes long.
     """
@@ -108,10 +111,11 @@ def cover(
     found = []
     for metric in opened.manifest.graph_metrics:
         for group in groups:
-            entry = there.get((metric, group))
+            known = there.get((metric, group))
+            entry = None if known is None else graphs.judged(known, min_recall)
             if entry is None:
                 tell()
-                entry = graphs.make(opened, metric, group, threads=threads)
+                entry = graphs.make(opened, metric, group, threads=threads, min_recall=min_recall)
             if entry is not None:
                 found.append(entry)
     return found

@@ -328,6 +328,7 @@ class _Build:
         graphs = cover(
             *(opened, arranged.groups, () if anew else self.base.graphs),
             threads=self.workers,
+            min_recall=self.options.min_recall,
             tell=lambda: self._tell("graph"),
         )
         fresh = [entry for entry in graphs if entry not in self.was.graphs]

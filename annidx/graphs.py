@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from annidx.descriptors import descriptor
 from annidx.search import graph as graphs
 from annidx.search.query import Placed
-from annidx.search.recall import Certificate, certify
+from annidx.search.recall import TARGET, Certificate, certify
 from annidx.search.vectors import Rows, Vectors
 from annidx.store import files
 from annidx.store.manifest import GraphEntry
@@ -79,6 +79,20 @@ def load(opened: Snapshot, each: Usable) -> Placed:
     return Placed(graph, each.covers.start)
 
 
+def judged(entry: GraphEntry, min_recall: float) -> GraphEntry | None:
+    """Return a graph as it is to be used under a recall that is asked for.
+
+    Returns
+    -------
+    GraphEntry or None
+        None when it was used and falls short now: it is worth building anew.
+    """
+    short = entry.recall_high is not None and entry.recall_high < min_recall
+    if short and entry.usable:
+        return None
+    return replace(entry, usable=not short and entry.found_itself >= graphs.SELF_TARGET)
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """A graph that was written, and what came of measuring it."""
@@ -90,18 +104,22 @@ class _Attempt:
     found_itself: float
     certificate: Certificate
 
-    @property
-    def reaches_its_target(self) -> bool:
-        return self.found_itself >= graphs.SELF_TARGET and not self.certificate.missed
+    def reaches(self, min_recall: float) -> bool:
+        return self.found_itself >= graphs.SELF_TARGET and not self.certificate.misses(min_recall)
 
 
 def make(
-    opened: Snapshot, metric: str, segments: Sequence[str], *, threads: int
+    opened: Snapshot,
+    metric: str,
+    segments: Sequence[str],
+    *,
+    threads: int,
+    min_recall: float = TARGET,
 ) -> GraphEntry | None:
     """Build, seal, load back and certify a graph over some segments of a snapshot.
 
-    One that misses its target is built once more with a higher efConstruction; when that misses
-    it, too, the entry is not usable.
+    One that does not find its own members, or whose recall lies wholly under `min_recall`, is built
+    once more with a higher efConstruction; when that is no better, the entry is not usable.
 
     Returns
     -------
@@ -115,7 +133,7 @@ def make(
         return None
     for ef in graphs.EF_CONSTRUCTION:
         attempt = _attempt(opened.index, vectors, segments, covers, ef, threads)
-        if attempt.reaches_its_target:
+        if attempt.reaches(min_recall):
             break
         log.info(
             "graph for %s with efConstruction %d: recall %s, %.4f find themselves",
@@ -133,7 +151,7 @@ def make(
         recall_high=attempt.certificate.high,
         sampled_pairs=attempt.certificate.pairs,
         found_itself=attempt.found_itself,
-        usable=attempt.reaches_its_target,
+        usable=attempt.reaches(min_recall),
     )
 
 

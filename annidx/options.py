@@ -36,6 +36,9 @@ class Options:
         Look again at files that could not be read, though they have not changed.
     rebuild_graphs : bool
         Make all graphs anew.
+    min_recall : float
+        Share of the pairs under the default cutoff that a graph has to find, 0 to 1; one whose
+        measured interval lies wholly under it is made anew, or not used.
     max_removed : int or str, optional
         How many pictures a root may lose in one build, or which share such as '5%'; more is
         refused. None: 100 or 1 %, whichever is more.
@@ -54,5 +57,6 @@ class Options:
     rebuild: bool = False
     rebuild_graphs: bool = False
     retry_failed: bool = False
+    min_recall: float = 0.999
     max_removed: int | str | None = None
     force: bool = False

@@ -670,6 +670,8 @@ def test_a_graph_that_misses_its_target_is_not_used(
     assert (found.answer.engine, found.answer.exact, found.answer.recall) == ("exact", True, None)
     assert len(found) == 1
     assert build().warnings == []  # once is enough
+    assert build(min_recall=0.6).warnings == []
+    assert annidx.open(index).query(archive / "0.png").answer.engine == "graph"
 
 
 # --- crashes, locks, damage -----------------------------------------------------------------------

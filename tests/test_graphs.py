@@ -173,6 +173,31 @@ def test_only_a_graph_that_meets_its_targets_is_usable(
     assert (entry.usable, entry.recall, entry.found_itself) == (usable, certificate.recall, share)
 
 
+@pytest.mark.parametrize(
+    ("high", "share", "was", "least", "usable"),
+    [
+        (0.9995, 1.0, True, 0.999, True),
+        (0.9985, 1.0, True, 0.999, None),  # used so far, and worth another try
+        (0.9985, 1.0, False, 0.999, False),  # tried before
+        (0.9985, 1.0, False, 0.99, True),
+        (0.9985, 0.9, False, 0.99, False),
+        (None, 1.0, True, 1.0, True),
+    ],
+)
+def test_an_old_graph_is_judged_by_what_is_asked_for_now(
+    small: Snapshot,
+    high: float | None,
+    share: float,
+    was: bool,
+    least: float,
+    usable: bool | None,
+) -> None:
+    entry = replace(make(small), recall_high=high, found_itself=share, usable=was)
+    judged = graphs.judged(entry, least)
+    assert (None if judged is None else judged.usable) == usable
+    assert judged is None or replace(judged, usable=was) == entry
+
+
 def test_a_poor_graph_is_built_again_with_more_effort(
     small: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from annidx.commands.common import (
     plural,
     print_summary,
     seconds,
+    share,
     shown,
     warn,
 )
@@ -102,6 +103,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rebuild-graphs", action="store_true", help="make all graphs anew")
     parser.add_argument(
+        "--min-recall",
+        type=share,
+        default=0.999,
+        metavar="R",
+        help="a graph whose measured recall lies wholly under R is made anew, or not used "
+        "(default 0.999)",
+    )
+    parser.add_argument(
         "--max-removed",
         metavar="N",
         help="refuse to publish when a root has lost more pictures than N, or than N%% of them "
@@ -146,6 +155,7 @@ def run(args: argparse.Namespace) -> int:
         lock_wait_s=args.lock_wait,
         rebuild=args.rebuild,
         rebuild_graphs=args.rebuild_graphs,
+        min_recall=args.min_recall,
         retry_failed=args.retry_failed,
         max_removed=args.max_removed,
         force=args.force,

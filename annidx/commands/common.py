@@ -70,6 +70,18 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """Read a share, 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        message = f"{text}: expected a share from 0 to 1"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
 def seconds(text: str) -> float:
     """Read seconds, 0 or more."""
     try:

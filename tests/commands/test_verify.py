@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from annidx.commands.common import share
 from tests.commands.running import PICTURES, complaint, json_lines, run
 
 COFFEE = PICTURES / "2020-home" / "coffee.jpg"
@@ -184,7 +186,15 @@ def test_recall_of_what_is_damaged_is_not_measured(small_index: Path) -> None:
 
 
 def test_options_of_recall_alone(index: Path) -> None:
-    assert "--sample and --metric go with --recall" in complaint(
-        "verify", "--sample", "9", index=index, code=2
-    )
+    for option, value in {"--sample": "9", "--metric": "thumb", "--min-recall": "0.9"}.items():
+        assert "--sample, --metric and --min-recall go with --recall" in complaint(
+            "verify", option, value, index=index, code=2
+        )
     assert "unknown metric" in complaint("verify", "--recall", "--metric", "x", index=index, code=2)
+
+
+@pytest.mark.parametrize("text", ["1.1", "-0.1", "nan", "x", ""])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a share from 0 to 1"):
+        share(text)
+    assert (share("0"), share("0.5"), share("1")) == (0.0, 0.5, 1.0)
