@@ -126,7 +126,7 @@ def photos(folder: Path, half: int, originals: int) -> Iterator[tuple[Path, Know
     folder.mkdir(parents=True)
     every = sorted(p for p in (SHARED / "data/caltech").rglob("*") if p.suffix.lower() in SUFFIXES)
     chosen = every[half::2]
-    edited = set(range(0, len(chosen), len(chosen) // originals))
+    edited = set(range(7 * half, len(chosen), len(chosen) // originals))
     for number, source in enumerate(chosen):
         family = f"photo-{number}"
         image = Image.open(source).convert("RGB")
@@ -142,7 +142,7 @@ def photos(folder: Path, half: int, originals: int) -> Iterator[tuple[Path, Know
 def made_writing(folder: Path, half: int, count: int) -> Iterator[tuple[Path, Known]]:
     """Write pictures of writing, and some with next to no information."""
     folder.mkdir()
-    for made in (*pages.set_of_writing(half * 1000, count), *pages.blanks(half * 1000, 6)):
+    for made in (*pages.set_of_writing(half * 5000, count), *pages.blanks(half * 5000, 6)):
         path = folder / f"{made.name}.jpg"
         made.image.save(path, quality=90)
         yield path, Known(made.name.partition("-")[0], made.family, made.family)
