@@ -25,6 +25,7 @@ from annidx.store.snapshot import Snapshot
 Flags = npt.NDArray[np.bool_]
 
 _SHOWN = ("image_id", "width", "height", "size", "format")
+_NAMED = (*_SHOWN, "root_id", "path", "content_hash", "pixel_hash")
 _NO_HASH = bytes(32)
 
 KINDS = ("identical", "same-pixels", "similar")
@@ -86,20 +87,23 @@ class Named:
         Ascending, each once. A *place* is a number into them and into what follows.
     paths : list of bytes
         Absolute.
-    flat : (n,) bool
     """
 
     def __init__(self, opened: Snapshot, rows: Rows) -> None:
         self._opened = opened
         self.rows: Rows = np.unique(rows)
-        self.paths = opened.paths(self.rows)
-        self.flat = flat_rows(opened, self.rows)
-        self._shown = list(zip(*map(self._values, _SHOWN), strict=True))
-        self._contents = self._values("content_hash")
-        self._pixels = self._values("pixel_hash")
+        columns = opened.pictures.columns(_NAMED, self.rows)
+        self.paths = opened.joined(columns["root_id"], columns["path"])
+        self._shown = list(zip(*(columns[name] for name in _SHOWN), strict=True))
+        self._contents, self._pixels = columns["content_hash"], columns["pixel_hash"]
 
     def _values(self, name: str) -> list[Any]:
         return self._opened.pictures.values(name, self.rows)
+
+    @cached_property
+    def flat(self) -> Flags:
+        """Which rows have next to no information, (n,)."""
+        return flat_rows(self._opened, self.rows)
 
     @cached_property
     def inodes(self) -> list[int]:

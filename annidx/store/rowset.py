@@ -65,15 +65,17 @@ class Rowset:
 
     def values(self, name: str, rows: Rows) -> list[Any]:
         """Return a column at some rows as Python values."""
-        result: list[Any] = [None] * len(rows)
+        return self.columns((name,), rows)[name]
+
+    def columns(self, names: Sequence[str], rows: Rows) -> dict[str, list[Any]]:
+        """Return several columns at some rows as Python values, by name."""
+        result: dict[str, list[Any]] = {name: [None] * len(rows) for name in names}
         for segment, places, local in self._split(rows):
-            column = segment.column(name)
-            if len(local) <= FEW:
-                taken = [column[at].as_py() for at in local.tolist()]
-            else:
-                taken = column.take(pa.array(local)).to_pylist()
-            for place, value in zip(places.tolist(), taken, strict=True):
-                result[place] = value
+            for name in names:
+                into = result[name]
+                taken = _taken(segment.column(name), local)
+                for place, value in zip(places.tolist(), taken, strict=True):
+                    into[place] = value
         return result
 
     def fixed(self, name: str) -> npt.NDArray[np.uint8]:
@@ -138,6 +140,13 @@ class Rowset:
         for owner in np.unique(owners):
             places = np.flatnonzero(owners == owner)
             yield self.segments[owner], places, np.asarray(rows)[places] - self.starts[owner]
+
+
+def _taken(column: pa.Array, rows: Rows) -> list[Any]:
+    if len(rows) <= FEW:
+        return [column[at].as_py() for at in rows.tolist()]
+    taken: list[Any] = column.take(pa.array(rows)).to_pylist()
+    return taken
 
 
 def without(rowset: Rowset, gone: npt.NDArray[np.bool_]) -> list[SegmentEntry]:

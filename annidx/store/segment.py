@@ -131,6 +131,7 @@ class Segment:
         self.path, self.rows = path, entry.rows
         self.sealed = Sealed(path, entry.sha256, entry.size, REPAIR)
         self._columns: dict[str, pa.Array] = {}
+        self._descriptors: dict[str, npt.NDArray[np.uint8]] = {}
 
     @cached_property
     def _bytes(self) -> npt.NDArray[np.uint8]:
@@ -213,6 +214,11 @@ class Segment:
 
     def descriptor(self, name: str) -> npt.NDArray[np.uint8]:
         """Return the stored bytes of a descriptor, (rows, width) uint8, mapped from the file."""
+        if name not in self._descriptors:
+            self._descriptors[name] = self._mapped(name)
+        return self._descriptors[name]
+
+    def _mapped(self, name: str) -> npt.NDArray[np.uint8]:
         width = DESCRIPTORS[name].width
         index = self._file.schema_arrow.get_field_index(name)
         if index < 0:

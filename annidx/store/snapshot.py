@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -90,9 +91,13 @@ class Snapshot:
     def paths(self, rows: Rows, rowset: Rowset | None = None) -> list[bytes]:
         """Return the absolute paths of rows of pictures (or of another rowset)."""
         chosen = rowset or self.pictures
-        roots, relative = chosen.values("root_id", rows), chosen.values("path", rows)
+        columns = chosen.columns(("root_id", "path"), rows)
+        return self.joined(columns["root_id"], columns["path"])
+
+    def joined(self, roots: Sequence[int], paths: Sequence[bytes]) -> list[bytes]:
+        """Return the absolute paths of paths that are relative to their roots."""
         folders = self.folders
-        return [folders[root] + path for root, path in zip(roots, relative, strict=True)]
+        return [folders[root] + path for root, path in zip(roots, paths, strict=True)]
 
 
 def current(index: Path) -> Snapshot:
