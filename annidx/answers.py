@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.graphs import vectors_of
-from annidx.model import Answer, File, Group, Linkage, Match, Matches, Pair, Record
+from annidx.model import Answer, File, Group, Linkage, Match, Matches, Record
 from annidx.search import groups as grouping
 from annidx.search.exact import Hits, nearest
 from annidx.search.groups import RowGroup
@@ -251,83 +250,6 @@ def neighbours(opened: Snapshot, found: RowPairs, metric: str, *, k: int | None)
     return [part for _, part in sorted(made, key=itemgetter(0))]
 
 
-def limited(found: Sequence[Matches], limit: int | None) -> list[Matches]:
-    """Return the nearest matches over all queries, at most `limit` of them.
-
-    Equal distances count in the order of the queries, then of the paths. A query that loses some
-    is not complete.
-    """
-    every = [
-        (match.distance, at, i) for at, each in enumerate(found) for i, match in enumerate(each)
-    ]
-    if limit is None or len(every) <= limit:
-        return list(found)
-    kept = Counter(at for _, at, _ in sorted(every)[:limit])
-    return [
-        each
-        if kept[at] == len(each)
-        else replace(
-            each, matches=each.matches[: kept[at]], answer=replace(each.answer, complete=False)
-        )
-        for at, each in enumerate(found)
-    ]
-
-
-class OrderedPairs(Sequence[Pair]):
-    """Pairs of rows as pairs of paths, ordered by (distance, path a, path b).
-
-    A pair is made when it is looked at: ten million of them as objects would take gigabytes.
-
-    Parameters
-    ----------
-    opened : Snapshot
-    found : RowPairs
-    metric : str
-    limit : int or None
-        At most so many, the first ones.
-    """
-
-    def __init__(self, opened: Snapshot, found: RowPairs, metric: str, limit: int | None) -> None:
-        self._metric = metric
-        rows, flat = np.unique(np.concatenate([found.one, found.other]), return_inverse=True)
-        self._paths = opened.paths(rows)
-        rank = np.empty(len(rows), np.intp)
-        rank[sorted(range(len(rows)), key=self._paths.__getitem__)] = np.arange(len(rows))
-        one, other = flat[: len(found)], flat[len(found) :]
-        swap = rank[one] > rank[other]
-        a, b = np.where(swap, other, one), np.where(swap, one, other)
-        order = np.lexsort((rank[b], rank[a], found.distances))[:limit]
-        self._a, self._b = a[order].astype(np.int32), b[order].astype(np.int32)
-        self._distances = found.distances[order]
-        self._flat = flat_rows(opened, rows)
-        self._content = _numbered(opened, "content_hash", rows)
-        self._pixels = _numbered(opened, "pixel_hash", rows)
-
-    def __len__(self) -> int:
-        return len(self._distances)
-
-    def __getitem__(self, item: Any) -> Any:
-        if isinstance(item, slice):
-            return [self._pair(at) for at in range(*item.indices(len(self)))]
-        return self._pair(range(len(self))[item])
-
-    def __iter__(self) -> Iterator[Pair]:
-        return map(self._pair, range(len(self)))
-
-    def _pair(self, at: int) -> Pair:
-        a, b = int(self._a[at]), int(self._b[at])
-        same_content = self._content[a] == self._content[b]
-        same_pixels = self._pixels[a] == self._pixels[b]
-        return Pair(
-            raw_a=self._paths[a],
-            raw_b=self._paths[b],
-            distance=float(self._distances[at]),
-            metric=self._metric,
-            kind=KINDS[0 if same_content else 1 if same_pixels else 2],
-            low_information=bool(self._flat[a] and self._flat[b]),
-        )
-
-
 def without_low_information(opened: Snapshot, found: RowPairs) -> tuple[RowPairs, int]:
     """Drop pairs with a picture without information unless their bytes are equal.
 
@@ -422,11 +344,11 @@ def groups(
 
 
 def _equal(opened: Snapshot, name: str, rows: Rows, one: Rows, other: Rows) -> Flags:
-    number = _numbered(opened, name, rows)
+    number = numbered(opened, name, rows)
     return np.asarray(number[one] == number[other])
 
 
-def _numbered(opened: Snapshot, name: str, rows: Rows) -> Rows:
+def numbered(opened: Snapshot, name: str, rows: Rows) -> Rows:
     """Return the values of a column as numbers that are equal where the values are, (m,)."""
     numbers: dict[bytes, int] = {}
     values = opened.pictures.values(name, rows)

@@ -26,7 +26,8 @@ from annidx.asking import (
 from annidx.descriptors import DEFAULT_METRIC, SIGNATURE, THUMB, Descriptor
 from annidx.engines import Engines, Joined, Measured
 from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
-from annidx.nearest import Nearest
+from annidx.nearest import Nearest, limited
+from annidx.pairlist import OrderedPairs
 from annidx.search import confirm
 from annidx.search import groups as grouping
 from annidx.search.recall import SAMPLE
@@ -188,7 +189,7 @@ class Index:
         measure, limit, (found, engine), left_out = self._join(wanted)
         parts = answers.neighbours(self.snapshot, found, wanted.metric, k=wanted.k)
         answer = self._answer(measure, limit, wanted, engine, started, left_out=left_out)
-        every = answers.limited([part.under(answer, wanted.k) for part in parts], wanted.limit)
+        every = limited([part.under(answer, wanted.k) for part in parts], wanted.limit)
         complete = all(each.answer.complete for each in every)
         return Neighbours(tuple(filter(None, every)), replace(answer, complete=complete))
 
@@ -198,7 +199,7 @@ class Index:
         started = time.monotonic()
         measure, limit, (found, engine), left_out = self._join(wanted)
         near = selecting.nearest_pairs(found, wanted.limit)
-        ordered = answers.OrderedPairs(self.snapshot, near, wanted.metric, wanted.limit)
+        ordered = OrderedPairs(self.snapshot, near, wanted.metric, wanted.limit)
         complete = len(ordered) == len(found)
         answer = self._answer(measure, limit, wanted, engine, started, complete, left_out)
         return Pairs(ordered, answer)
@@ -337,7 +338,7 @@ class Index:
             part.under(self._answer(measure, limit, wanted, engine, started), wanted.k)
             for part, engine in search.matches(stored, asked)
         ]
-        return answers.limited(found, wanted.limit)
+        return limited(found, wanted.limit)
 
     def _join(self, wanted: Search) -> tuple[Descriptor, float, Joined, int]:
         """Return metric, cutoff, the pairs within it, and how many of companions were left out."""

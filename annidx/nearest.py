@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +16,7 @@ from annidx.asking import Search
 from annidx.descriptors import Descriptor
 from annidx.engines import Engines
 from annidx.errors import UsageError
-from annidx.model import Choice, Engine
+from annidx.model import Choice, Engine, Matches
 from annidx.search import transforms
 from annidx.search.exact import Hits
 from annidx.search.vectors import Stored
@@ -156,6 +159,29 @@ class Nearest:
             if self._size(query, "none") == 0:
                 message = f"pixel_size compares width and height, and {query.label} has none"
                 raise UsageError(message)
+
+
+def limited(found: Sequence[Matches], limit: int | None) -> list[Matches]:
+    """Return the nearest matches over all queries, at most `limit` of them.
+
+    Equal distances count in the order of the queries, then of the paths. A query that loses some
+    is not complete.
+    """
+    if limit is None or sum(map(len, found)) <= limit:
+        return list(found)
+    every = (
+        (match.distance, at, i) for at, each in enumerate(found) for i, match in enumerate(each)
+    )
+    nearest_of_all = heapq.nsmallest(limit, every)
+    kept = Counter(at for _, at, _ in nearest_of_all)
+    return [
+        each
+        if kept[at] == len(each)
+        else replace(
+            each, matches=each.matches[: kept[at]], answer=replace(each.answer, complete=False)
+        )
+        for at, each in enumerate(found)
+    ]
 
 
 def _together(
