@@ -9,7 +9,9 @@ import base64
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
+
+T = TypeVar("T")
 
 STATUSES: Mapping[str, str] = {
     "ok": "decoded in full",
@@ -300,8 +302,24 @@ class Match:
         return os.fsdecode(self.raw_path)
 
 
+class Listed(Sequence[T]):
+    """A sequence of what one of its fields holds."""
+
+    __slots__ = ()
+    _listed: ClassVar[str]
+
+    def __len__(self) -> int:
+        return len(getattr(self, self._listed))
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(getattr(self, self._listed))
+
+    def __getitem__(self, item: Any) -> Any:
+        return getattr(self, self._listed)[item]
+
+
 @dataclass(frozen=True, slots=True)
-class Matches(Sequence[Match]):
+class Matches(Listed[Match]):
     """The neighbours of one query, ordered by (distance, path bytes).
 
     Attributes
@@ -318,14 +336,7 @@ class Matches(Sequence[Match]):
     answer: Answer
     nearest: Match | None = None
 
-    def __len__(self) -> int:
-        return len(self.matches)
-
-    def __iter__(self) -> Iterator[Match]:
-        return iter(self.matches)
-
-    def __getitem__(self, item: Any) -> Any:
-        return self.matches[item]
+    _listed: ClassVar = "matches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +362,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs(Sequence[Pair]):
+class Pairs(Listed[Pair]):
     """All pairs of an index within a cutoff, ordered by (distance, path a, path b).
 
     Attributes
@@ -362,18 +373,11 @@ class Pairs(Sequence[Pair]):
     pairs: Sequence[Pair]
     answer: Answer
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __iter__(self) -> Iterator[Pair]:
-        return iter(self.pairs)
-
-    def __getitem__(self, item: Any) -> Any:
-        return self.pairs[item]
+    _listed: ClassVar = "pairs"
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours(Sequence[Matches]):
+class Neighbours(Listed[Matches]):
     """The neighbours of every picture that has any, by path.
 
     Attributes
@@ -386,14 +390,7 @@ class Neighbours(Sequence[Matches]):
     matches: tuple[Matches, ...]
     answer: Answer
 
-    def __len__(self) -> int:
-        return len(self.matches)
-
-    def __iter__(self) -> Iterator[Matches]:
-        return iter(self.matches)
-
-    def __getitem__(self, item: Any) -> Any:
-        return self.matches[item]
+    _listed: ClassVar = "matches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,7 +436,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Groups(Sequence[Group]):
+class Groups(Listed[Group]):
     """The groups of an index, and what was set aside.
 
     Attributes
@@ -457,14 +454,7 @@ class Groups(Sequence[Group]):
     answer: Answer
     unconfirmed: int = 0
 
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __iter__(self) -> Iterator[Group]:
-        return iter(self.groups)
-
-    def __getitem__(self, item: Any) -> Any:
-        return self.groups[item]
+    _listed: ClassVar = "groups"
 
 
 def path_fields(key: str, raw: bytes) -> dict[str, str]:
