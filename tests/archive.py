@@ -16,7 +16,7 @@ from annidx.search.transforms import NAMES, turned
 from annidx.store import identity
 from annidx.store.manifest import Manifest, Root
 from annidx.store.snapshot import Snapshot
-from tests.making import add_segment, copies, record, thumbs
+from tests.making import add_segment, copies, record, signatures, thumbs
 
 FOLDERS = (b"2019", b"2019/trip", b"2020", b"cards/\xff", b"")
 NAMED = (b"IMG_%02d.jpg", b"IMG_%02d.NEF", b"scan %02d.png", b"\xfe%02d.jpg")
@@ -54,6 +54,8 @@ def rows(count: int = PICTURES) -> list[Record]:
         )
         file = replace(row.file, root_id=1 + number % 2, size=1000 * (1 + number % 9))
         stored = {**row.descriptors, "thumb": thumb.tobytes()}
+        if number in (23, 39):  # near as thumbs, and by nothing else
+            stored["signature"] = signatures(1, seed=number).tobytes()
         made.append(replace(row, file=file, descriptors=stored))
     return [*_alike(made), *_beside(made)]
 

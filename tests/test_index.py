@@ -229,7 +229,7 @@ def test_unknown_metrics(index: Index) -> None:
 
 
 def test_unknown_linkages(index: Index) -> None:
-    expected = "unknown linkage 'average': expected one of connected, complete, star"
+    expected = "linkage is 'average', expected one of 'connected', 'complete', 'star'"
     with pytest.raises(UsageError, match=expected):
         index.groups(linkage="average")  # type: ignore[arg-type]
 

@@ -41,6 +41,8 @@ VALUES: dict[str, Callable[[Path], Any]] = {
     "between": lambda place: (place / "root1", place / "root2"),
     "reference": lambda place: place / "root2",
     "since": lambda _: "2023-11-16",
+    "linkage": lambda _: "complete",
+    "unconfirmed": lambda _: True,
 }
 FILTERS: dict[str, Any] = {
     "paths": "*.jpg",
