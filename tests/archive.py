@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from annidx import Index, graphs
-from annidx.descriptors import THUMB
+from annidx.descriptors import SIGNATURE, THUMB
 from annidx.model import Record
 from annidx.search.transforms import NAMES, turned
 from annidx.store import identity
@@ -93,7 +93,8 @@ def index_of(place: Path, records: list[Record], *, graph: bool = True) -> Index
     entries = tuple(add_segment(place, part, "pictures") for part in parts if part)
     entries = (replace(entries[0], removed=((0, 1),)), *entries[1:])
     roots = tuple(Root(number, b"%s/root%d" % (os.fsencode(place), number)) for number in (1, 2))
-    manifest = Manifest(1, "", roots, entries)
+    held = {each.name: each.version for each in (THUMB, SIGNATURE)}
+    manifest = Manifest(1, "", roots, entries, descriptors=held)
     if graph:
         names = [each.sha256 for each in entries[:2]]  # the rest is scanned
         entry = graphs.make(Snapshot(place, manifest), "thumb", names, threads=1)
