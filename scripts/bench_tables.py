@@ -35,6 +35,7 @@ COLUMNS = {
     "p50_us": "{:.0f}",
     "p99_us": "{:.0f}",
     "cpu_us": "{:.0f}",
+    "of_best": "{:.2f}",
     "width": "{}",
     "parameters": "{}",
     "found_itself": "{:.5f}",

@@ -14,7 +14,7 @@ import pytest
 
 import annidx
 from annidx.descriptors import THUMB
-from scripts import bench_search, metering, search_work, vectors_index
+from scripts import bench_search, metering, search_rivals, search_work, vectors_index
 from scripts.bench_search import Bench
 from scripts.bench_tables import exponent, table
 from tests.making import copies, mixture, thumbs
@@ -119,6 +119,25 @@ def test_an_index_of_vectors_answers(tmp_path: Path) -> None:
         "/vectors/000/0000054.jpg",
     ]
     assert found.answer.engine == "graph"
+
+
+def test_a_rival_widens_its_search_until_it_finds_enough(folder: Path, tmp_path: Path) -> None:
+    options = {"vectors": str(folder), "work": str(tmp_path), "threads": 1, "cutoff": 300.0}
+    options |= {"count": COUNT, "dimension": 64, "rival": "annidx (nmslib)"}
+    row = search_rivals.rival(options)
+    assert row["recall"] >= search_rivals.TARGET
+    assert row["width"] in search_rivals.WIDTHS
+    assert row["pairs"] > 100
+    assert 0 < row["p50_us"] <= row["p99_us"]
+
+
+def test_rivals_are_compared_with_the_best_graph_that_finds_enough() -> None:
+    names = {"annidx (nmslib)": 30, "hnswlib": 20, "faiss HNSWFlat, range": 10, "faiss IVFFlat": 5}
+    rows: list[Row] = [{"rival": name, "cpu_us": us, "recall": 1.0} for name, us in names.items()]
+    assert [row["of_best"] for row in bench_search.beside_the_best(rows)] == [3, 2, 1, 0.5]
+    rows[2]["recall"] = 0.99
+    assert [row["of_best"] for row in bench_search.beside_the_best(rows)][:2] == [1.5, 1]
+    assert [row["of_best"] for row in bench_search.beside_the_best(rows[:1])] == [None]
 
 
 def test_the_exponent_is_fitted_at_300_alone() -> None:
