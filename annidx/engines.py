@@ -52,10 +52,11 @@ class Measured(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """The pairs of a join, and which engine found them."""
+    """The pairs of a join, which engine found them, and how many it found (more than it holds, perhaps)."""
 
     pairs: RowPairs
     engine: Engine
+    found: int
 
 
 class Engines:
@@ -144,6 +145,7 @@ class Engines:
         among: Flags | None = None,
         sides: Sequence[Sides] = (),
         keep: Callable[[RowPairs], Flags] | None = None,
+        nearest: int | None = None,
     ) -> Joined:
         """Return all pairs within the limit.
 
@@ -163,6 +165,9 @@ class Engines:
             Only pairs that have a row on either side of each.
         keep : callable, optional
             Tells of some of the pairs found which are to be kept, (m,) bool.
+        nearest : int, optional
+            Only so many pairs, the nearest, and the ties of the last: then there may be more than
+            `max_pairs`, and they take no memory.
 
         Raises
         ------
@@ -178,7 +183,7 @@ class Engines:
         # The sides that leave the least to compare are joined, the others asked afterwards.
         first = min(sides, key=Sides.possible) if sides else None
         expected = selfjoin.estimate_pairs(vectors, limit, first)
-        if expected > max_pairs:
+        if nearest is None and expected > max_pairs:
             message = f"about {expected:,} pairs lie within {limit:g} ({measure.name})"
             raise _too_many(message, max_pairs)
         asked = vectors.live if first is None else vectors.live & first.smaller
@@ -190,7 +195,12 @@ class Engines:
             parts = selfjoin.parts(vectors, limit, first)
         else:
             parts = self._graph_parts(vectors, limit, np.flatnonzero(asked))
-        return Joined(_gathered(parts, sides, keep, max_pairs), plan.engine)
+        wanted = _wanted(parts, sides, keep)
+        if nearest is not None:
+            found, count = selfjoin.nearest_of(wanted, nearest)
+            return Joined(found, plan.engine, count)
+        found = _gathered(wanted, max_pairs)
+        return Joined(found, plan.engine, len(found))
 
     def _request(
         self,
@@ -268,22 +278,25 @@ class Engines:
             return self._graphs[measure.name]
 
 
-def _gathered(
+def _wanted(
     parts: Iterable[RowPairs],
     sides: Sequence[Sides],
     keep: Callable[[RowPairs], Flags] | None,
-    max_pairs: int,
-) -> RowPairs:
-    """Return what is wanted of the pairs found, so long as they are not too many."""
-    found, count = [], 0
+) -> Iterator[RowPairs]:
+    """Yield what is wanted of the pairs found."""
     for part in parts:
         wanted = part
         for each in sides:
             wanted = wanted.where(each.of(wanted))
-        if keep is not None:
-            wanted = wanted.where(keep(wanted))
-        found.append(wanted)
-        count += len(wanted)
+        yield wanted if keep is None else wanted.where(keep(wanted))
+
+
+def _gathered(parts: Iterable[RowPairs], max_pairs: int) -> RowPairs:
+    """Return all of some pairs, so long as they are not too many."""
+    found, count = [], 0
+    for part in parts:
+        found.append(part)
+        count += len(part)
         if count > max_pairs:
             message = f"{count:,} pairs were found, and there may be more"
             raise _too_many(message, max_pairs)

@@ -186,7 +186,7 @@ class Index:
         """
         wanted = asking.search(NeighbourOptions, options)
         started = time.monotonic()
-        measure, limit, (found, engine), left_out = self._join(wanted)
+        measure, limit, (found, engine, _), left_out = self._join(wanted)
         parts = answers.neighbours(self.snapshot, found, wanted.metric, k=wanted.k)
         answer = self._answer(measure, limit, wanted, engine, started, left_out=left_out)
         every = limited([part.under(answer, wanted.k) for part in parts], wanted.limit)
@@ -197,10 +197,9 @@ class Index:
         """Return all pairs within the cutoff as objects; see :meth:`pairs`."""
         wanted = replace(asking.search(PairOptions, options), k=None)
         started = time.monotonic()
-        measure, limit, (found, engine), left_out = self._join(wanted)
-        near = selecting.nearest_pairs(found, wanted.limit)
-        ordered = OrderedPairs(self.snapshot, near, wanted.metric, wanted.limit)
-        complete = len(ordered) == len(found)
+        measure, limit, joined, left_out = self._join(wanted, nearest=wanted.limit)
+        ordered = OrderedPairs(self.snapshot, joined.pairs, wanted.metric, wanted.limit)
+        complete, engine = len(ordered) == joined.found, joined.engine
         answer = self._answer(measure, limit, wanted, engine, started, complete, left_out)
         return Pairs(ordered, answer)
 
@@ -267,7 +266,7 @@ class Index:
         """
         wanted = replace(asking.search(GroupOptions, options), k=None)
         started = time.monotonic()
-        measure, limit, (found, engine), left_out = self._join(wanted)
+        measure, limit, (found, engine, _), left_out = self._join(wanted)
         found, aside = answers.without_low_information(self.snapshot, found)
         kept = found if wanted.unconfirmed else self._confirmed(found, measure)
         rows = grouping.RULES[wanted.linkage](kept)
@@ -340,7 +339,9 @@ class Index:
         ]
         return limited(found, wanted.limit)
 
-    def _join(self, wanted: Search) -> tuple[Descriptor, float, Joined, int]:
+    def _join(
+        self, wanted: Search, *, nearest: int | None = None
+    ) -> tuple[Descriptor, float, Joined, int]:
         """Return metric, cutoff, the pairs within it, and how many of companions were left out."""
         measure, limit = self._checked(wanted)
         keep = PairFilter(self.snapshot, self._selection, wanted)
@@ -353,6 +354,7 @@ class Index:
             among=self._selection.among(wanted.where),
             sides=self._selection.sides(wanted, datetime.now().astimezone()),
             keep=keep,
+            nearest=nearest,
         )
         return measure, limit, found, keep.companions_left_out
 

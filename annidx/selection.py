@@ -244,14 +244,6 @@ class PairFilter:
         return _beginnings(self._opened.pictures.fixed("content_hash"))
 
 
-def nearest_pairs(found: RowPairs, limit: int | None) -> RowPairs:
-    """Return the nearest pairs, at most `limit` and the ties of the last."""
-    if limit is None or len(found) <= limit:
-        return found
-    last = np.partition(found.distances, limit - 1)[limit - 1]
-    return found.where(found.distances <= last)
-
-
 def with_protected(groups: Sequence[Group], wanted: Search) -> list[Group]:
     """Mark the members of groups that lie in the reference folders: they free no bytes."""
     folders = [path for folder in wanted.folders for path in _spellings(folder)]

@@ -7,7 +7,7 @@ and decided by exact distances. Nothing is lost on the way: the projection is a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -28,6 +28,7 @@ PROJECTED = {"euclidean": 32, "normalised": 48}
 FEW = 1500
 _FITTED = 2000
 _STRIDE = 8192
+_HELD = 1_000_000
 
 
 class Sides(NamedTuple):
@@ -135,6 +136,29 @@ def exhaustive_parts(vectors: Vectors, cutoff: float) -> Iterator[RowPairs]:
 def exhaustive_pairs(vectors: Vectors, cutoff: float) -> RowPairs:
     """Return what :func:`exhaustive_parts` yields."""
     return concatenated(list(exhaustive_parts(vectors, cutoff)))
+
+
+def nearest_of(some: Iterable[RowPairs], limit: int) -> tuple[RowPairs, int]:
+    """Return the nearest pairs, `limit` of them and the ties of the last, and how many there were.
+
+    What is farther is dropped on the way, so that memory stays in bounds.
+    """
+    found, held, count = [], 0, 0
+    for part in some:
+        found.append(part)
+        held += len(part)
+        count += len(part)
+        if held > 2 * limit + _HELD:
+            found = [_nearest(concatenated(found), limit)]
+            held = len(found[0])
+    return _nearest(concatenated(found), limit), count
+
+
+def _nearest(found: RowPairs, limit: int) -> RowPairs:
+    if len(found) <= limit:
+        return found
+    last = np.partition(found.distances, limit - 1)[limit - 1]
+    return found.where(found.distances <= last)
 
 
 def concatenated(some: Sequence[RowPairs]) -> RowPairs:

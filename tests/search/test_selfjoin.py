@@ -204,6 +204,18 @@ def test_removed_rows_are_not_estimated() -> None:
     assert estimate_pairs(archive, 300.0) == 45
 
 
+@pytest.mark.parametrize("limit", [1, 7, 60, 1000])
+def test_the_nearest_of_many(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfjoin, "_HELD", 5)  # so that there is something to drop on the way
+    archive = vectors(THUMB, mixture(THUMB, 200, 3))
+    whole = pairs(archive, 900.0)
+    some = [whole.where(np.arange(len(whole)) % 9 == part) for part in range(9)]
+    found, count = selfjoin.nearest_of(some, limit)
+    assert count == len(whole) > 60
+    last = np.sort(whole.distances)[min(limit, count) - 1]
+    assert triples(found) == triples(whole.where(whole.distances <= last))
+
+
 def test_by_row() -> None:
     found = RowPairs(np.array([2, 2, 0]), np.array([7, 4, 2]), np.array([1.0, 1.0, 0.5]))
     listed = [(row, others.tolist(), apart.tolist()) for row, others, apart in by_row(found)]
