@@ -52,7 +52,7 @@ class Measured(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """The pairs of a join, which engine found them, and how many it found (more than it holds, perhaps)."""
+    """The pairs of a join, which engine found them, and how many of which these are the nearest."""
 
     pairs: RowPairs
     engine: Engine
@@ -134,7 +134,7 @@ class Engines:
         sure = answer.fell_through
         return [(hits, "exact" if at in sure else "graph") for at, hits in enumerate(answer.hits)]
 
-    def join(
+    def join(  # noqa: PLR0913 - each says something else of the pairs that are wanted
         self,
         measure: Descriptor,
         limit: float,
