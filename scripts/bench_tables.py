@@ -28,6 +28,7 @@ COLUMNS = {
     "wrong": "{}",
     "truth": "{}",
     "pairs": "{:,}",
+    "neighbours": "{:,}",
     "ratio": "{:,.0f}x",
     "p50_ms": "{:.3f}",
     "p99_ms": "{:.3f}",

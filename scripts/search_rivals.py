@@ -246,7 +246,7 @@ def rival(options: Row) -> Row:
         row |= {"recall": recall_of(made, wanted, points), "width": width}
         if row["recall"] >= TARGET:
             break
-    row["pairs"] = sum(map(len, wanted.values())) // 2
+    row["neighbours"] = sum(map(len, wanted.values()))
     return {**row, **timed(made, points)}
 
 

@@ -127,7 +127,7 @@ def test_a_rival_widens_its_search_until_it_finds_enough(folder: Path, tmp_path:
     row = search_rivals.rival(options)
     assert row["recall"] >= search_rivals.TARGET
     assert row["width"] in search_rivals.WIDTHS
-    assert row["pairs"] > 100
+    assert row["neighbours"] > 200
     assert 0 < row["p50_us"] <= row["p99_us"]
 
 
