@@ -84,6 +84,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
             label, (row["n"], row["cpu_s"]), (8, -4), textcoords="offset points", va="top"
         )
     axes.set(xlabel="thumbs", ylabel="CPU seconds", xlim=(sizes[0] / 1.5, sizes[-1] * 3))
+    axes.set_ylim(bottom=min(row["cpu_s"] for row in at_300) / 3)  # room for its label
     fitted = exponent(at_300)
     power = "" if fitted is None else f": cost grows as n^{fitted:.2f}"
     axes.set_title(f"All pairs within 300{power}")
