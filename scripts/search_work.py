@@ -33,8 +33,8 @@ from scripts.metering import memory_mb, metered
 Row = dict[str, Any]
 Keys = npt.NDArray[np.int64]
 
-ALL_PAIRS_ROWS = 100_000
-SAMPLED_ROWS = 500
+ALL_PAIRS_ROWS = 20_000
+SAMPLED_ROWS = 1000
 KEPT = {"thumb": 600.0}
 """Pairs up to this cutoff are found together: a scan costs the same whatever its cutoff is."""
 TIMED_QUERIES = 2000
