@@ -8,6 +8,7 @@ reader (DuckDB, Polars) reads them as well.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -130,6 +131,7 @@ class Segment:
     def __init__(self, path: Path, entry: SegmentEntry) -> None:
         self.path, self.rows = path, entry.rows
         self.sealed = Sealed(path, entry.sha256, entry.size, REPAIR)
+        self._lock = threading.Lock()
         self._columns: dict[str, pa.Array] = {}
         self._descriptors: dict[str, npt.NDArray[np.uint8]] = {}
 
@@ -172,7 +174,9 @@ class Segment:
         if name not in self._file.schema_arrow.names and name in _ADDED:
             return pa.array([_ADDED[name]] * self.rows, dict(_FACTS)[name])
         try:
-            chunked = self._file.read(columns=[name]).column(0)
+            # Two threads that read from one ParquetFile at once end the process now and then.
+            with self._lock:
+                chunked = self._file.read(columns=[name]).column(0)
         except _DAMAGE as error:
             message = f"{self.path}: column {name} cannot be read ({error}). {REPAIR}"
             raise IndexDamaged(message) from None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,6 +236,30 @@ def test_facts_are_unpacked_only_once(tmp_path: Path) -> None:
     assert opened.column("path") is opened.column("path")
     assert opened.numbers("image_id").tolist() == [1, 2]
     assert opened.numbers("inode").dtype == np.uint64
+
+
+def test_threads_read_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once in one ParquetFile end the process, one time in some hundred."""
+    opened = written(tmp_path / "a.parquet", [record(number) for number in range(5)])
+    read = pq.ParquetFile.read
+    inside = threading.Semaphore(1)
+    alone = []
+
+    def watched(*args: Any, **options: Any) -> pa.Table:
+        alone.append(inside.acquire(blocking=False))
+        time.sleep(0.005)
+        found = read(*args, **options)
+        if alone[-1]:
+            inside.release()
+        return found
+
+    monkeypatch.setattr(pq.ParquetFile, "read", watched)
+    names = ("size", "path", "width", "taken") * 2
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(opened.column, names))
+    assert len(alone) >= 4
+    assert all(alone)
+    assert [len(column) for column in found] == [5] * 8
 
 
 def test_what_is_unlinked_stays_readable(tmp_path: Path) -> None:
