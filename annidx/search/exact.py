@@ -14,6 +14,7 @@ FEW = 24
 """So many signatures are compared bit by bit; of more, one matrix product is quicker."""
 _SHARP = 0.5  # beyond it bits tell little
 _TOGETHER = 1024
+_AT_ONCE = 8192
 _TWOS = np.uint64(0xAAAA_AAAA_AAAA_AAAA)
 
 
@@ -93,11 +94,20 @@ class _Scan:
         if self._k is not None:
             self._narrow(bounds, near, stored)
         queries, places = np.nonzero(near)
-        apart = distances(self._descriptor, self._queries[queries], stored[places])
+        apart = self._apart(queries, stored, places)
         edges = np.searchsorted(queries, np.arange(len(self._queries) + 1))
         for at in np.flatnonzero(np.diff(edges)):
             part = slice(edges[at], edges[at + 1])
             self._add(at, block[places[part]], apart[part])
+
+    def _apart(self, queries: Rows, stored: Stored, places: Rows) -> npt.NDArray[np.float64]:
+        """Return the distances of queries and rows, pairwise, (m,)."""
+        apart = np.empty(len(queries), np.float64)
+        for start in range(0, len(queries), _AT_ONCE):  # many copies are near to many copies
+            part = slice(start, start + _AT_ONCE)
+            one, other = self._queries[queries[part]], stored[places[part]]
+            apart[part] = distances(self._descriptor, one, other)
+        return apart
 
     def hits(self) -> list[Hits]:
         """Return what was found."""

@@ -10,7 +10,7 @@ from annidx.descriptors import THUMB, Descriptor
 from annidx.search import exact
 from annidx.search import vectors as blocked
 from annidx.search.exact import Hits
-from annidx.search.vectors import Rows, Vectors, distances
+from annidx.search.vectors import Rows, Stored, Vectors, distances
 from tests.making import thumbs, vectors
 from tests.search.spreads import METRICS, copies, mixture, spread
 
@@ -97,6 +97,24 @@ def test_ties_at_k_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
     (hits,) = exact.search(archive, stored[:1], cutoff=300, k=2)
     assert as_list(hits) == [(0.0, 0), (0.0, 3), (0.0, 50), (0.0, 99)]
     assert not hits.complete
+
+
+def test_copies_against_copies_are_compared_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand queries and a block full of copies of them would take gigabytes."""
+    monkeypatch.setattr(exact, "_AT_ONCE", 50)
+    sizes = []
+
+    def noted(descriptor: Descriptor, one: Stored, other: Stored) -> npt.NDArray[np.float64]:
+        sizes.append(len(other))
+        return distances(descriptor, one, other)
+
+    monkeypatch.setattr(exact, "distances", noted)
+    archive = vectors(THUMB, np.repeat(thumbs(3, 1), 20, axis=0))
+    found = exact.search(archive, archive.take(np.arange(60)), cutoff=300, k=None)
+    assert (sum(sizes), max(sizes)) == (3 * 20 * 20, 50)
+    assert [hits.rows.tolist() for hits in found[::20]] == [
+        list(range(first, first + 20)) for first in (0, 20, 40)
+    ]
 
 
 def test_no_queries_and_no_archive() -> None:
