@@ -38,8 +38,8 @@ HELP = "the nearest pictures of files, or of every picture (--all)"
 DESCRIPTION = """\
 Print the k nearest pictures within the cutoff for each FILE, nearest first. A FILE need not be in
 the archive; one that is there is not its own neighbour, nor is its RAW or JPEG half. Single files
-and lists are answered by the graph and re-ranked by exact distances; --all is answered by the exact
-engine. With --transforms each FILE is also tried flipped or turned."""
+and lists are answered by the graph and re-ranked by exact distances, unless a scan is cheaper; the
+last line says which it was. With --transforms each FILE is also tried flipped or turned."""
 EPILOG = """\
 examples:
   annidx query new.jpg
