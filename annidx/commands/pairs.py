@@ -22,7 +22,8 @@ from annidx.commands.searching import add_search_options, search_options
 HELP = "all pairs of near-duplicates, nearest first"
 DESCRIPTION = """\
 Print every pair of pictures within the cutoff, nearest first. Unless the graph is cheaper (few new
-pictures against many) all are joined by the exact engine: no pair is missed. A RAW file and the JPEG or HEIC of its stem in its folder are no pair."""
+pictures against many) all are joined by the exact engine: no pair is missed. A RAW file and the
+JPEG or HEIC of its stem in its folder are no pair."""
 EPILOG = """\
 examples:
   annidx pairs
