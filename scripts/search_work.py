@@ -222,11 +222,10 @@ def one_query(options: Row) -> Row:
 
     _, cost = metered(ask)
     true = got = 0
-    for vector in thumbs[:: max(1, len(thumbs) // 200)]:
-        wanted, found = (
-            {match.path for match in index.query_vectors(vector[None], k=None, exact=exactly)[0]}
-            for exactly in (True, False)
-        )
+    some = thumbs[:: max(1, len(thumbs) // 200)]
+    answers = (index.query_vectors(some, k=None, exact=exactly) for exactly in (True, False))
+    for scanned, quick in zip(*answers, strict=True):
+        wanted, found = ({match.path for match in each} for each in (scanned, quick))
         true, got = true + len(wanted), got + len(wanted & found)
     return {
         **cost.fields,
