@@ -21,6 +21,9 @@ Near = Literal["exact", "strict", "normal", "loose"]
 PixelSize = Literal["same", "different"]
 Turns = Literal["none", "flips", "rotations", "all"]
 
+_NEAR, _PIXEL_SIZES, _TURNS = get_args(Near), get_args(PixelSize), get_args(Turns)
+_ENGINES, _LINKAGES = get_args(Choice), get_args(Linkage)
+
 K = 10
 """Default k of a query."""
 MAX_PAIRS = 10_000_000
@@ -68,7 +71,7 @@ class Filter:
             object.__setattr__(self, name, several)
         for name in ("taken_from", "taken_until"):
             object.__setattr__(self, name, _taken(name, getattr(self, name)))
-        _one_of("pixel_size", self.pixel_size, (None, *get_args(PixelSize)))
+        _one_of("pixel_size", self.pixel_size, (None, *_PIXEL_SIZES))
         _not_negative("min_bytes", self.min_bytes)
         if isinstance(self.min_pixels, int):
             _not_negative("min_pixels", self.min_pixels)
@@ -99,10 +102,10 @@ class Search:
 
     def __post_init__(self) -> None:
         """Refuse what means nothing whatever the index holds."""
-        _one_of("match", self.match, (None, *get_args(Near)))
-        _one_of("engine", self.engine, get_args(Choice))
-        _one_of("transforms", self.transforms, get_args(Turns))
-        _one_of("linkage", self.linkage, get_args(Linkage))
+        _one_of("match", self.match, (None, *_NEAR))
+        _one_of("engine", self.engine, _ENGINES)
+        _one_of("transforms", self.transforms, _TURNS)
+        _one_of("linkage", self.linkage, _LINKAGES)
         if self.match is not None and self.cutoff is not None:
             message = f"match {self.match!r} is a cutoff already: give one of the two"
             raise UsageError(message)
@@ -207,9 +210,9 @@ def search(kind: Any, options: Mapping[str, Any]) -> Search:
         For one that is not of this kind: no option is accepted and ignored.
     UsageError
     """
-    taken = [each.name for each in fields(Search) if each.name in kind.__annotations__]
     for name in options:
-        if name not in taken:
+        if name not in kind.__annotations__:
+            taken = [each.name for each in fields(Search) if each.name in kind.__annotations__]
             message = f"unexpected option {name!r}: expected some of {', '.join(taken)}"
             raise TypeError(message)
     return Search(**options)

@@ -60,8 +60,11 @@ class Vectors:
 
     def take(self, rows: Rows) -> Stored:
         """Return the stored bytes of some rows, (m, width) uint8."""
-        taken = np.empty((len(rows), self.descriptor.width), np.uint8)
         owners = np.searchsorted(self._starts, rows, side="right") - 1
+        if len(rows) and (owners == owners[0]).all():
+            owner = owners[0]
+            return np.asarray(self.parts[owner][rows - self._starts[owner]])
+        taken = np.empty((len(rows), self.descriptor.width), np.uint8)
         for owner in np.unique(owners):
             here = owners == owner
             taken[here] = self.parts[owner][rows[here] - self._starts[owner]]
