@@ -27,7 +27,7 @@ _ENGINES, _LINKAGES = get_args(Choice), get_args(Linkage)
 K = 10
 """Default k of a query."""
 MAX_PAIRS = 10_000_000
-"""A search that would find more pairs is refused beforehand, from an estimate."""
+"""A search of more pairs is refused, beforehand when an estimate leaves no doubt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

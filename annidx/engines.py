@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from copy import copy
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from annidx.model import Choice, Engine, Plan
 from annidx.search import exact as scan
 from annidx.search import planner, selfjoin
 from annidx.search import recall as recalls
+from annidx.search.estimate import estimate_pairs
 from annidx.search.exact import Hits
 from annidx.search.query import GraphAnswer, Placed, Tail, graph_search
 from annidx.search.recall import Certificate
@@ -172,7 +174,7 @@ class Engines:
         Raises
         ------
         UsageError
-            When an estimate says that there are more than `max_pairs`, or when there are.
+            When there are more than `max_pairs`: beforehand, when an estimate leaves no doubt.
         """
         if max_pairs < 0:
             message = f"max_pairs is {max_pairs}, expected 0 or more"
@@ -182,10 +184,13 @@ class Engines:
             vectors = vectors.only(among)
         # The sides that leave the least to compare are joined, the others asked afterwards.
         first = min(sides, key=Sides.possible) if sides else None
-        expected = selfjoin.estimate_pairs(vectors, limit, first)
-        if nearest is None and expected > max_pairs:
-            message = f"about {expected:,} pairs lie within {limit:g} ({measure.name})"
-            raise _too_many(message, max_pairs)
+        if nearest is None:
+            # A copy: what is left out of the sample is not left out of the answer.
+            estimated = partial(_wanted, sides=sides, keep=copy(keep))
+            estimate = estimate_pairs(vectors, limit, first, wanted=estimated)
+            if estimate.at_least > max_pairs:
+                message = f"about {estimate.expected:,} pairs lie within {limit:g} ({measure.name})"
+                raise _too_many(message, max_pairs)
         asked = vectors.live if first is None else vectors.live & first.smaller
         request = self._request("pairs", measure, vectors, int(asked.sum()), limit, None, among)
         plan = self._plan(measure, request, "exact" if exhaustive else engine)

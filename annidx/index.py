@@ -226,7 +226,7 @@ class Index:
         limit : int, optional
             At most so many pairs, the nearest.
         max_pairs : int
-            Refuse when an estimate says that there are more.
+            Refuse when there are more, beforehand when an estimate leaves no doubt.
         companions : bool
             Also pairs of a RAW file and the JPEG or HEIC of its stem in its folder.
 
@@ -239,7 +239,7 @@ class Index:
         Raises
         ------
         UsageError
-            Also when the estimate exceeds `max_pairs`, or no picture lies in a folder.
+            Also when there are more than `max_pairs`, or no picture lies in a folder.
         """
         found = self.find_pairs(**options)
         answer = found.answer

@@ -269,7 +269,8 @@ def _max_pairs(group: Group) -> None:
         type=int,
         default=_UNSET,
         metavar="N",
-        help=f"refuse when an estimate says that there are more pairs (default {MAX_PAIRS:,})",
+        help="refuse when there are more pairs, beforehand when an estimate leaves no doubt "
+        f"(default {MAX_PAIRS:,})",
     )
 
 

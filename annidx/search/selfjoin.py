@@ -81,26 +81,6 @@ class RowPairs:
         return RowPairs(self.one[keep], self.other[keep], self.distances[keep])
 
 
-def estimate_pairs(
-    vectors: Vectors, cutoff: float, sides: Sides | None = None, sample: int = 1500
-) -> int:
-    """Estimate how many pairs lie within the cutoff, from all pairs of evenly spaced samples."""
-    one, other = _sides(vectors, sides)
-    first, second = sampled(one, sample), sampled(other, sample)
-    if sides is None:
-        possible, tried = _pairs_of(len(one)), _pairs_of(len(first))
-        found = sum(len(part) for part in _join(vectors, first, first, cutoff))
-    else:
-        possible, tried = len(one) * len(other), len(first) * len(second)
-        found = sum(len(part) for part in _join(vectors, first, second, cutoff))
-    return round(found * possible / tried) if tried else 0
-
-
-def sampled(rows: Rows, sample: int) -> Rows:
-    """Return at most so many of some rows, evenly spaced."""
-    return rows[:: max(1, -(-len(rows) // sample))]
-
-
 def pairs(vectors: Vectors, cutoff: float, sides: Sides | None = None) -> RowPairs:
     """Return all pairs of live rows within the cutoff (inclusive)."""
     return concatenated(list(parts(vectors, cutoff, sides)))
@@ -117,7 +97,7 @@ def parts(vectors: Vectors, cutoff: float, sides: Sides | None = None) -> Iterat
     sides : Sides, optional
         Only pairs with a row on either side.
     """
-    yield from _join(vectors, *_sides(vectors, sides), cutoff)
+    yield from join(vectors, *rows_of(vectors, sides), cutoff)
 
 
 def exhaustive_parts(vectors: Vectors, cutoff: float) -> Iterator[RowPairs]:
@@ -173,18 +153,15 @@ def concatenated(some: Sequence[RowPairs]) -> RowPairs:
     )
 
 
-def _pairs_of(count: int) -> int:
-    return count * (count - 1) // 2
-
-
-def _sides(vectors: Vectors, sides: Sides | None) -> tuple[Rows, Rows]:
+def rows_of(vectors: Vectors, sides: Sides | None) -> tuple[Rows, Rows]:
+    """Return the live rows of either side; the same array twice without sides."""
     if sides is None:
         rows = np.flatnonzero(vectors.live)
         return rows, rows
     return np.flatnonzero(vectors.live & sides.one), np.flatnonzero(vectors.live & sides.other)
 
 
-def _join(vectors: Vectors, one: Rows, other: Rows, cutoff: float) -> Iterator[RowPairs]:
+def join(vectors: Vectors, one: Rows, other: Rows, cutoff: float) -> Iterator[RowPairs]:
     """Yield the pairs of a row of one set and a row of the other, each pair once."""
     if len(one) == 0 or len(other) == 0:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 
 from annidx.descriptors import SIGNATURE, THUMB, Descriptor
 from annidx.search import selfjoin
+from annidx.search.estimate import estimate_pairs
 from annidx.search.selfjoin import (
     RowPairs,
     Sides,
     by_row,
-    estimate_pairs,
     exhaustive_pairs,
     pairs,
 )
@@ -134,7 +135,7 @@ def test_few(metric: Descriptor, cutoff: float, count: int) -> None:
     expected = [(0, 1, 0.0)] if count == 2 else []
     assert triples(pairs(archive, cutoff)) == expected
     assert triples(exhaustive_pairs(archive, cutoff)) == expected
-    assert estimate_pairs(archive, cutoff) == len(expected)
+    assert estimate_pairs(archive, cutoff) == (len(expected), len(expected))
 
 
 @each_metric
@@ -195,13 +196,49 @@ def test_narrow_strides(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_estimate(metric: Descriptor, cutoff: float) -> None:
     archive = vectors(metric, mixture(metric, 800, 4))
     truth = len(pairs(archive, cutoff))
-    assert estimate_pairs(archive, cutoff) == truth  # all are in the sample
-    assert truth / 2 < estimate_pairs(archive, cutoff, sample=200) < truth * 2
+    assert estimate_pairs(archive, cutoff) == (truth, truth)  # all are in the sample
+    expected, at_least = estimate_pairs(archive, cutoff, sample=400)
+    assert truth / 2 < expected < truth * 2
+    assert at_least < truth
+
+
+def test_an_estimate_may_be_sure() -> None:
+    archive = vectors(THUMB, np.repeat(thumbs(2, 1), [500, 100], axis=0))
+    truth = 500 * 499 // 2 + 100 * 99 // 2
+    expected, at_least = estimate_pairs(archive, 300.0, sample=200)
+    assert 0.9 * truth < expected < 1.1 * truth
+    assert truth / 2 < at_least < truth
+
+
+def test_the_estimate_of_what_is_wanted() -> None:
+    archive = vectors(THUMB, np.repeat(thumbs(2, 1), 30, axis=0))
+    first = np.arange(60) < 40
+    sides = Sides(first, ~first)
+
+    def even(parts: Iterable[RowPairs]) -> Iterator[RowPairs]:
+        return (part.where((part.one + part.other) % 2 == 0) for part in parts)
+
+    assert estimate_pairs(archive, 300.0, sides) == (200, 200)
+    assert estimate_pairs(archive, 300.0, sides, wanted=even) == (100, 100)
+
+
+def test_few_pairs_of_a_sample_leave_doubt() -> None:
+    """500 pictures in 2,000 have a copy: of 200 hardly any is there with its copy."""
+    stored = np.concatenate([thumbs(1500, 1), thumbs(1500, 1)[:500]])
+    estimate = estimate_pairs(vectors(THUMB, stored), 300.0, sample=200)
+    assert estimate.at_least < 500
+
+
+def test_the_sample_has_no_rhythm() -> None:
+    """Every tenth page is the same title page."""
+    stored = thumbs(1000, 1)
+    stored[::10] = stored[0]
+    assert estimate_pairs(vectors(THUMB, stored), 300.0, sample=100).expected < 2 * 4950
 
 
 def test_removed_rows_are_not_estimated() -> None:
     archive = vectors(THUMB, np.repeat(thumbs(1, 1), 50, axis=0), np.arange(50) < 10)
-    assert estimate_pairs(archive, 300.0) == 45
+    assert estimate_pairs(archive, 300.0) == (45, 45)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 1000])
