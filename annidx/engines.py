@@ -169,7 +169,7 @@ class Engines:
             Tells of some of the pairs found which are to be kept, (m,) bool.
         nearest : int, optional
             Only so many pairs, the nearest, and the ties of the last: then there may be more than
-            `max_pairs`, and they take no memory.
+            `max_pairs`, and they take no memory, unless more than that are ties.
 
         Raises
         ------
@@ -202,7 +202,7 @@ class Engines:
             parts = self._graph_parts(vectors, limit, np.flatnonzero(asked))
         wanted = _wanted(parts, sides, keep)
         if nearest is not None:
-            found, count = selfjoin.nearest_of(wanted, nearest)
+            found, count = selfjoin.nearest_of(wanted, nearest, max_pairs)
             return Joined(found, plan.engine, count)
         found = _gathered(wanted, max_pairs)
         return Joined(found, plan.engine, len(found))

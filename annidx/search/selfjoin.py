@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from annidx.errors import UsageError
 from annidx.search import exact
 from annidx.search import projection as projections
 from annidx.search.boxes import Boxed
@@ -118,10 +119,15 @@ def exhaustive_pairs(vectors: Vectors, cutoff: float) -> RowPairs:
     return concatenated(list(exhaustive_parts(vectors, cutoff)))
 
 
-def nearest_of(some: Iterable[RowPairs], limit: int) -> tuple[RowPairs, int]:
+def nearest_of(some: Iterable[RowPairs], limit: int, most: int) -> tuple[RowPairs, int]:
     """Return the nearest pairs, `limit` of them and the ties of the last, and how many there were.
 
     What is farther is dropped on the way, so that memory stays in bounds.
+
+    Raises
+    ------
+    UsageError
+        When so many are equally near that more than `most` would have to be held.
     """
     found, held, count = [], 0, 0
     for part in some:
@@ -131,6 +137,12 @@ def nearest_of(some: Iterable[RowPairs], limit: int) -> tuple[RowPairs, int]:
         if held > 2 * limit + _HELD:
             found = [_nearest(concatenated(found), limit)]
             held = len(found[0])
+            if held > max(limit, most):
+                message = (
+                    f"{held:,} pairs and more lie at {found[0].distances.max():g} or nearer, more "
+                    f"than the limit of {most:,} (--max-pairs): ask for fewer pictures"
+                )
+                raise UsageError(message)
     return _nearest(concatenated(found), limit), count
 
 

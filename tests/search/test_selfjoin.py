@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from annidx.descriptors import SIGNATURE, THUMB, Descriptor
+from annidx.errors import UsageError
 from annidx.search import selfjoin
 from annidx.search.estimate import estimate_pairs
 from annidx.search.selfjoin import (
@@ -247,10 +248,20 @@ def test_the_nearest_of_many(limit: int, monkeypatch: pytest.MonkeyPatch) -> Non
     archive = vectors(THUMB, mixture(THUMB, 200, 3))
     whole = pairs(archive, 900.0)
     some = [whole.where(np.arange(len(whole)) % 9 == part) for part in range(9)]
-    found, count = selfjoin.nearest_of(some, limit)
+    found, count = selfjoin.nearest_of(some, limit, 10**6)
     assert count == len(whole) > 60
     last = np.sort(whole.distances)[min(limit, count) - 1]
     assert triples(found) == triples(whole.where(whole.distances <= last))
+
+
+def test_ties_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 blank pages are 200 million pairs at distance 0: too many to look for the first."""
+    monkeypatch.setattr(selfjoin, "_HELD", 5)
+    whole = pairs(vectors(THUMB, np.repeat(thumbs(1, 1), 40, axis=0)), 300.0)
+    some = [whole.where(np.arange(len(whole)) % 9 == part) for part in range(9)]
+    assert len(selfjoin.nearest_of(some, 3, len(whole))[0]) == len(whole)
+    with pytest.raises(UsageError, match="lie at 0 or nearer, more than the limit of 100"):
+        selfjoin.nearest_of(some, 3, 100)
 
 
 def test_by_row() -> None:
