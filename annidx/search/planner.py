@@ -15,7 +15,7 @@ from annidx.model import Choice, Plan
 
 Kind = Literal["query", "pairs"]
 
-GRAPH_QUERY_S = 4e-4
+GRAPH_QUERY_S = 5e-4
 """One query of a loaded graph at 100,000 vectors, re-ranking included; it grows with log n."""
 GRAPH_LOAD_S = 1.2e-6
 """Hashing and loading a graph, for each of its vectors."""
@@ -27,10 +27,10 @@ BITS_VALUE_S = 1.2e-9
 """One value of one packed signature compared with one query's, bit by bit."""
 JOIN_PROJECT_S = 1e-5
 """One vector of a join: projected, put into a box."""
-JOIN_PAIR_S = {"euclidean": 3e-10, "normalised": 4.4e-9}
+JOIN_PAIR_S = {"euclidean": 2e-10, "normalised": 4.4e-9}
 """One pair of vectors of a join at the default cutoff. Boxes spare a join of thumbs most of them;
 the larger the archive the larger the share, by the power SPARED of its size."""
-SPARED = {"euclidean": 0.35, "normalised": 0.0}
+SPARED = {"euclidean": 0.5, "normalised": 0.0}
 MARGIN_S = 0.01
 """A graph answers a query unless a scan is so much cheaper: so small archives are no exception."""
 WIDE = 3.0
