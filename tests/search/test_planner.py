@@ -79,4 +79,4 @@ def test_costs_grow_with_what_is_to_be_done() -> None:
         costs = [cost(metric, **PAIRS, pictures=n) for n in (0, 1, 20_000, N, 10**6)]
         assert costs == sorted(costs)
     assert cost(**PAIRS, times=0.1) < cost(**PAIRS) < cost(**PAIRS, times=2.0)
-    assert cost(**{**PAIRS, "queries": 100}) < cost(**PAIRS) / 2
+    assert cost(**{**PAIRS, "queries": 100}) < 0.6 * cost(**PAIRS)  # all are projected
