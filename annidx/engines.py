@@ -259,7 +259,10 @@ class Engines:
             raise UsageError(message)
         vectors = self.vectors(measure.name)
         stored = vectors.take(recalls.sampled(np.flatnonzero(vectors.live), sample))
-        answered = self.search(measure, stored, limit, None)
+        # As one query would be answered: for all of the sample together a scan may be cheaper.
+        one = self._request("query", measure, vectors, 1, limit, None, None)
+        engine = self._plan(measure, one, "auto").engine
+        answered = self.search(measure, stored, limit, None, engine=engine)
         truth = scan.search(vectors, stored, cutoff=limit, k=None)
         certificate = recalls.compare(truth, [hits for hits, _ in answered])
         engines = tuple(sorted({engine for _, engine in answered}))

@@ -20,6 +20,7 @@ from annidx import Index, Matches, Options, building
 from annidx.descriptors import DESCRIPTORS, SIGNATURE, THUMB
 from annidx.errors import FolderNotFound, PictureUnreadable, UsageError
 from annidx.queries import read_query
+from annidx.search import planner
 from annidx.search.exact import Hits
 from annidx.store import files
 from tests.making import LONG_AGO_NS, aged, grainy, photo, save
@@ -634,3 +635,14 @@ def test_recall_tells_what_queries_miss(index: Index, monkeypatch: pytest.Monkey
     assert index.recall("thumb", sample=1000).certificate.found == 0
     with pytest.raises(UsageError, match="sample is 0"):
         index.recall("thumb", sample=0)
+
+
+def test_recall_is_that_of_single_queries(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though for the whole sample at once the planner would scan."""
+    monkeypatch.setattr(planner, "MARGIN_S", 0.0)
+    monkeypatch.setattr(planner, "GRAPH_LOAD_S", 0.0)
+    monkeypatch.setattr(planner, "GRAPH_QUERY_S", 2e-5)
+    stored = index.engines.vectors("thumb").take(np.arange(len(index)))
+    searched = index.engines.search(THUMB, stored, 300.0, None)
+    assert {engine for _, engine in searched} == {"exact"}
+    assert index.recall("thumb", sample=1000).engines == ("graph",)
