@@ -27,6 +27,9 @@ from annidx.search.vectors import Flags, Rows, Stored, Vectors
 from annidx.store.manifest import GraphEntry
 from annidx.store.snapshot import Snapshot
 
+SAMPLES = (1500, 6000)
+"""Rows from which the number of pairs is estimated; the second where the first leaves doubt."""
+
 log = logging.getLogger(__name__)
 
 
@@ -187,7 +190,10 @@ class Engines:
         if nearest is None:
             # A copy: what is left out of the sample is not left out of the answer.
             estimated = partial(_wanted, sides=sides, keep=copy(keep))
-            estimate = estimate_pairs(vectors, limit, first, wanted=estimated)
+            for sample in SAMPLES:
+                estimate = estimate_pairs(vectors, limit, first, wanted=estimated, sample=sample)
+                if estimate.at_least > max_pairs or estimate.expected < max_pairs:
+                    break  # beyond doubt, or rather not
             if estimate.at_least > max_pairs:
                 message = f"about {estimate.expected:,} pairs lie within {limit:g} ({measure.name})"
                 raise _too_many(message, max_pairs)

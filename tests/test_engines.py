@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annidx import Filter, Index
+from annidx import Filter, Index, engines
 from annidx.descriptors import SIGNATURE, THUMB, Descriptor
 from annidx.errors import UsageError
 from annidx.model import Matches, Record
+from annidx.search.estimate import Estimate
 from annidx.search.vectors import Stored
 from annidx.store import snapshot
 from tests.archive import query_of
@@ -357,3 +358,35 @@ def test_eight_threads_ask_while_snapshots_are_published(tmp_path: Path) -> None
             thread.join(60)
     assert errors == []
     assert all(rounds)
+
+
+@pytest.mark.parametrize(
+    ("told", "samples", "refused"),
+    [
+        ([(20, 15)], [1500], True),  # beyond doubt
+        ([(9, 0)], [1500], False),
+        ([(20, 5), (20, 15)], [1500, 6000], True),
+        ([(20, 5), (8, 5)], [1500, 6000], False),
+        ([(20, 5), (20, 8)], [1500, 6000], False),  # still in doubt: they are counted
+    ],
+)
+def test_a_doubtful_estimate_is_made_again_from_more(
+    index: Index,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[tuple[int, int]],
+    samples: list[int],
+    refused: bool,
+) -> None:
+    seen: list[int] = []
+
+    def estimated(*_: Any, sample: int, **__: Any) -> Estimate:
+        seen.append(sample)
+        return Estimate(*told[len(seen) - 1])
+
+    monkeypatch.setattr(engines, "estimate_pairs", estimated)
+    if refused:
+        with pytest.raises(UsageError, match=r"about 20 pairs lie within 0 .* the limit of 10"):
+            index.find_pairs(cutoff=0.0, max_pairs=10, where=Filter(min_bytes=10**9))
+    else:
+        index.find_pairs(cutoff=0.0, max_pairs=10, where=Filter(min_bytes=10**9))
+    assert seen == samples
