@@ -1,4 +1,4 @@
-"""Keeps C and C++ libraries in bounds: what they print, and what they take."""
+"""What the machine gives, and C and C++ libraries in bounds: what they print and take."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+
+def processors() -> int:
+    """Return the number of CPUs that this process may use, at least 1."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

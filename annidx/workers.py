@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from annidx.errors import WorkerError
-from annidx.native import silence_stderr
+from annidx.native import processors, silence_stderr
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,13 +63,7 @@ class Again(Generic[T]):
 
 def worker_count(requested: int | None) -> int:
     """Return `requested`, or for None the number of CPUs this process may use; at least 1."""
-    if requested is not None:
-        return max(1, requested)
-    if sys.version_info >= (3, 13):
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return processors() if requested is None else max(1, requested)
 
 
 def warm_up(preload: Sequence[str] = ()) -> None:

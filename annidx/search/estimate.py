@@ -49,7 +49,7 @@ def estimate_pairs(
         So many rows of each side.
     """
     one, other = rows_of(vectors, sides)
-    first, second = sampled(one, sample), sampled(other, sample)
+    first, second = drawn(one, sample), drawn(other, sample)
     if sides is None:
         second, possible, tried = first, _pairs_of(len(one)), _pairs_of(len(first))
     else:
@@ -68,7 +68,7 @@ def estimate_pairs(
     return Estimate(round(found * possible / tried), math.floor(sure * possible / tried))
 
 
-def sampled(rows: Rows, sample: int) -> Rows:
+def drawn(rows: Rows, sample: int) -> Rows:
     """Return at most so many of some rows, ascending, always the same ones.
 
     Not evenly spaced: every tenth row may be the title page of a report of ten pages.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from annidx.native import processors
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,7 +24,7 @@ def ahead(work: Callable[[T], R], tasks: Iterable[T], threads: int | None = None
     threads : int, optional
         By default one for each processor that this process may use.
     """
-    count = threads or len(os.sched_getaffinity(0))
+    count = threads or processors()
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(count) as pool:
         try:

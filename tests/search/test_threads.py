@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 
@@ -42,3 +43,9 @@ def test_an_error_reaches_the_caller_and_ends_the_threads() -> None:
 
 def test_no_tasks() -> None:
     assert list(ahead(abs, [])) == []
+
+
+def test_a_system_that_tells_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as macOS."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert list(ahead(abs, range(9))) == list(range(9))
