@@ -24,7 +24,6 @@ import argparse
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from scripts.bench_tables import Row, exponent, machine, plot, table
-from scripts.metering import in_child
+from scripts.metering import in_child, in_command
 from scripts.search_rivals import RIVALS
 from scripts.search_rivals import TARGET as RECALL
 
@@ -147,23 +146,15 @@ def cold(bench: Bench) -> Iterator[Row]:
     index, cache = bench.work / f"index-{size}", bench.work / f"cache-{time.time_ns()}"
     picture = next(Path(__file__).parents[1].glob("data/pictures/*/*.jpg"))
     command = [sys.executable, "-m", "annidx", "query", str(picture), "--index", str(index)]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
     costs = []
     for _ in range(6):
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            message = f"{command} ended with {process.returncode}"
+        ran = in_command(command, variables={"XDG_CACHE_HOME": str(cache)})
+        if ran.code != 0:
+            message = f"{command} ended with {ran.code}: {ran.errors}"
             raise RuntimeError(message)
-        wall_s = time.perf_counter() - began
-        rss_mb = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-        costs.append((usage.ru_utime + usage.ru_stime, wall_s, rss_mb))
-    names = ("cpu_s", "wall_s", "rss_mb")
-    first = dict(zip(names, costs[0], strict=True))
-    yield {"work": "first query, files are hashed", "n": size, **first}
-    later = dict(zip(names, map(median, zip(*costs[1:], strict=True)), strict=True))
+        costs.append(ran.cost)
+    yield {"work": "first query, files are hashed", "n": size, **costs[0]}
+    later = {name: median(cost[name] for cost in costs[1:]) for name in costs[0]}
     must = f"<= {COLD_LIMIT_S:g} s CPU"
     yield {"work": "query of a file, cold start", "n": size, **later, "must": must, "rounds": 5}
 

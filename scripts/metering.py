@@ -10,9 +10,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,6 +82,68 @@ def metered(work: Callable[[], T]) -> tuple[T, Cost]:
         watcher.join()
     most[0] = max(most[0], memory_mb("RssAnon"))
     return result, Cost(cpu, wall, memory_mb("VmHWM"), most[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A command that has ended.
+
+    Attributes
+    ----------
+    output, errors : str
+    code : int
+    cost : dict of str to float
+        cpu_s and wall_s of it and its processes; rss_mb, of the largest of them.
+    """
+
+    output: str
+    errors: str
+    code: int
+    cost: dict[str, float]
+
+
+# A small process between: one that a large process starts counts as no smaller than that. On Linux
+# it inherits what the command leaves behind, such as the server that workers are forked from: what
+# nobody waits for is not counted.
+_LAUNCHER = """
+import ctypes, json, os, resource, sys, time
+SUBREAPER = 36  # of linux/prctl.h
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+began = time.perf_counter()
+status = os.waitpid(os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ), 0)[1]
+wall_s = time.perf_counter() - began
+try:
+    while True:
+        os.wait()
+except ChildProcessError:
+    pass
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+rss_mb = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+cost = {"cpu_s": usage.ru_utime + usage.ru_stime, "wall_s": wall_s, "rss_mb": rss_mb}
+with open(sys.argv[1], "w") as file:
+    json.dump([os.waitstatus_to_exitcode(status), cost], file)
+"""
+
+
+def in_command(
+    words: Sequence[str], *, stdin: bytes = b"", variables: Mapping[str, str] | None = None
+) -> Ran:
+    """Run a command with some changes to the environment, whatever it ends with."""
+    with tempfile.TemporaryDirectory() as folder:
+        about, output = Path(folder, "about"), Path(folder, "output")
+        with output.open("wb") as handle:
+            done = subprocess.run(
+                [sys.executable, "-I", "-S", "-c", _LAUNCHER, about, *words],
+                input=stdin,
+                stdout=handle,
+                stderr=subprocess.PIPE,
+                check=True,
+                env={**os.environ, **(variables or {})},
+            )
+        code, cost = json.loads(about.read_text())
+        text = output.read_text(encoding="utf-8")
+    return Ran(text, done.stderr.decode(errors="replace"), code, cost)
 
 
 def in_child(module: str, name: str, **options: Any) -> dict[str, Any]:
