@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,12 @@ def table(rows: Sequence[Row]) -> str:
         [COLUMNS[name].format(row[name]) if row.get(name) is not None else "" for name in used]
         for row in rows
     ]
-    cells = [[name.replace("_", " ") for name in used], ["---"] * len(used), *lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return markdown([name.replace("_", " ") for name in used], lines)
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return cells as a Markdown table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
 
 
 def exponent(rows: Sequence[Row]) -> float | None:
@@ -68,12 +72,7 @@ def exponent(rows: Sequence[Row]) -> float | None:
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Draw the CPU seconds of all pairs against n, as PATH.png and PATH.svg."""
-    import matplotlib as mpl  # noqa: PLC0415 - only scripts/bench installs it
-
-    mpl.use("Agg")
-    mpl.rcParams.update({"svg.fonttype": "none", "font.size": 10, "svg.hashsalt": "annidx"})
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
+    plt = pyplot()
     at_300 = sorted((row for row in rows if row["cutoff"] == 300.0), key=lambda row: row["n"])
     sizes = [row["n"] for row in at_300]
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
@@ -89,6 +88,22 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     power = "" if fitted is None else f": cost grows as n^{fitted:.2f}"
     axes.set_title(f"All pairs within 300{power}")
     axes.grid(visible=True, which="major", color="#dddddd")
+    save(figure, path)
+
+
+def pyplot() -> Any:
+    """Return matplotlib's pyplot, set up so that a file of the same figures is the same."""
+    import matplotlib as mpl  # noqa: PLC0415 - only scripts/bench installs it
+
+    mpl.use("Agg")
+    mpl.rcParams.update({"svg.fonttype": "none", "font.size": 10, "svg.hashsalt": "annidx"})
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    return plt
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PATH.png and PATH.svg."""
     for ending, metadata in ((".png", {}), (".svg", {"Date": None})):
         figure.savefig(path.with_suffix(ending), dpi=110, metadata=metadata)
 
