@@ -333,6 +333,7 @@ def test_files_stay_small(project_files: list[Path]) -> None:
     ("script", "options"),
     [
         ("bench_search.py", {"--work", "--only", "--most", "--repeat", "--plot", "--json"}),
+        ("bench_accuracy.py", {"--descriptors", "--tools", "--query", "--json", "--plot"}),
         ("bench_extract.py", {"--work", "--photos", "--only", "--czkawka-python", "--json"}),
         ("fuzz_extract.py", {"--minutes", "--seed", "--findings"}),
         ("torture_memory.py", {"--work", "--json"}),
