@@ -145,6 +145,25 @@ def tally(vectors: Vectors, distance: Distance, truth: Truth, cutoffs: Sequence[
     return made
 
 
+def suspects(
+    vectors: Vectors, distance: Distance, truth: Truth, cutoff: float
+) -> list[tuple[int, int]]:
+    """Return false pairs of pictures that are no edits and lie within a cutoff.
+
+    Where several descriptors agree on one, it is rather the truth that errs: photos have copies.
+    """
+    rows = np.array([at for at in range(len(truth)) if not truth.is_edit(at)], np.intp)
+    found = []
+    step = max(1, CELLS // max(1, len(rows)))
+    for start in range(0, len(rows), step):
+        near = distances(distance, vectors[rows[start : start + step]], vectors[rows]) <= cutoff
+        for one, other in np.argwhere(np.triu(near, start + 1)).tolist():
+            pair = int(rows[start + one]), int(rows[other])
+            if truth.relation(*pair) == "false":
+                found.append(pair)
+    return found
+
+
 def mean(shares: Mapping[str, float]) -> float | None:
     """Return the mean of the values, None of none."""
     return float(np.mean(list(shares.values()))) if shares else None

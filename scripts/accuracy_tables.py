@@ -22,6 +22,8 @@ def tables(results: Row) -> Iterator[str]:
     """Yield the tables of everything that was measured, each with its heading."""
     peers, tools = results["descriptors"], results["tools"]
     yield f"## Set\n\n{_sets(results)}"
+    if results["suspects"]:
+        yield f"## Is the truth right?\n\n{_suspects(results['suspects'])}"
     if results["edits"] and (peers or tools):
         yield f"## Recall of original and edit\n\n{_edits(results['edits'], peers, tools)}"
     if peers or tools:
@@ -46,6 +48,17 @@ def _sets(results: Row) -> str:
     lines = [[name, f"{count:,}"] for name, count in results["sets"].items()]
     ends = [["true pairs", f"{results['true']:,}"], ["false pairs", f"{results['false']:,}"]]
     return markdown(["set", "pictures"], [*lines, *ends])
+
+
+def _suspects(rows: Sequence[Row]) -> str:
+    lines = [[*(_name(row[end]) for end in "ab"), ", ".join(row["descriptors"])] for row in rows]
+    more = f"\n\nand {len(rows) - LISTED:,} more" if len(rows) > LISTED else ""
+    about = "Pairs of unedited pictures that count as false and are near, several say:"
+    return f"{about}\n\n{markdown(['a', 'b', 'near by'], lines[:LISTED])}{more}"
+
+
+def _name(path: str) -> str:
+    return "/".join(Path(path).parts[-2:])
 
 
 def _edits(edits: Sequence[str], peers: Row, tools: Row) -> str:
@@ -110,8 +123,7 @@ def _kinds(rows: Sequence[Row]) -> str:
 def _false(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows[:LISTED]:
-        places = (Path(row[end]) for end in "ab")
-        names = (f"{place.parent.name}/{place.name}" for place in places)
+        names = (_name(row[end]) for end in "ab")
         figures = (f"{row[key]:.4g}" if row[key] is not None else "" for key in _FIGURES)
         lines.append([row["sort"], *names, row["kind"], *figures])
     more = f"\n\nand {len(rows) - LISTED:,} more" if len(rows) > LISTED else ""

@@ -27,15 +27,15 @@ import json
 import os
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripts import accuracy_tools as tools
-from scripts.accuracy_counts import RATES, tally
+from scripts.accuracy_counts import RATES, suspects, tally
 from scripts.accuracy_peers import NAMES, Vectors, describe_all, distance_of, usual
 from scripts.accuracy_tables import plot, tables
 from scripts.accuracy_truth import Truth, read
@@ -59,6 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "edits": list(truth.edits),
         "rates": RATES.tolist(),
         "descriptors": {},
+        "suspects": [],
         "tools": {},
     }
     if args.descriptors:
@@ -66,6 +67,7 @@ def main(words: Sequence[str] | None = None) -> int:
         vectors = describe_all(paths, args.descriptors, os.cpu_count() or 1)
         for name in args.descriptors:
             results["descriptors"][name] = measured(name, vectors[name], truth)
+        results["suspects"] = doubted(vectors, truth)
     if args.tools:
         with tempfile.TemporaryDirectory() as folder:
             results |= whole(Path(folder), args, truth)
@@ -88,6 +90,21 @@ def measured(name: str, vectors: Vectors, truth: Truth) -> Row:
         "nearest_false": float(counted.values[0]) if len(counted.values) else None,
         "curve": counted.curve(),
     }
+
+
+def doubted(vectors: Mapping[str, Vectors], truth: Truth) -> list[Row]:
+    """Return the false pairs of unedited pictures on which two descriptors agree, or more."""
+    votes: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for name, each in vectors.items():
+        for pair in suspects(each, distance_of(name), truth, min(usual(name))):
+            votes[pair].append(name)
+    agreed = sorted(votes.items(), key=lambda item: (-len(item[1]), item[0]))
+    paths = truth.pictures
+    return [
+        {"a": str(paths[one].path), "b": str(paths[other].path), "descriptors": names}
+        for (one, other), names in agreed
+        if len(names) > 1
+    ]
 
 
 def whole(place: Path, args: argparse.Namespace, truth: Truth) -> Row:

@@ -138,6 +138,18 @@ def test_all_pairs_are_those_of_a_loop(distance: Distance, monkeypatch: pytest.M
     assert distances(distance, vectors, vectors).diagonal() == pytest.approx(0)
 
 
+def test_near_pictures_that_are_no_edits_are_suspects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accuracy_counts, "CELLS", 5)
+    truth = known("a orig", "a blur", "b other", "c other", "c other", "b+c collage", "d other")
+    places = on_a_line(0, 501, 500, 501, 502, 501, 7)
+    assert accuracy_counts.suspects(places, "euclidean", truth, 5.0) == [(2, 3), (2, 4)]
+    vectors = {"thumb": places, "signature": np.sign(places), "gray20": places + 9}
+    rows = bench_accuracy.doubted({**vectors, "gray8": 50 * places}, truth)
+    assert [row["a"] + row["b"] for row in rows] == ["/s/2/s/3", "/s/2/s/4", "/s/0/s/6"]
+    assert rows[0]["descriptors"] == ["thumb", "signature", "gray20"]
+    assert rows[2]["descriptors"] == ["thumb", "gray20"]
+
+
 def test_the_curve_stays_under_the_next_false_pair() -> None:
     made = Tally(np.zeros(0), {"blur": np.array([1.0, 2.0, 3.0, 4.0])}, 4, 10_000)
     made.add_false(np.array([2.0, 2.0, 4.0, 9.0]), 100, 0.0)
