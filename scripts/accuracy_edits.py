@@ -73,7 +73,9 @@ def perspective(share: float, *, table: bool) -> Edit:
             return image.transform(
                 (w, h), Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BICUBIC
             )
-        wood = Image.effect_noise((max(2, w // 40), h), 40).resize((w, h), Image.Resampling.BICUBIC)
+        wood = as_image(rng.normal(128, 40, (h, max(2, w // 40)))).resize(
+            (w, h), Image.Resampling.BICUBIC
+        )
         back = ImageOps.colorize(wood, (58, 34, 18), (170, 120, 76))
         front = image.convert("RGBA").transform(
             (w, h), Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BICUBIC

@@ -204,7 +204,7 @@ def scan(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Scan a print: paper texture, faded tones, slightly askew on the white of the scanner."""
     h, w = image.height, image.width
     levels = 255 * ((as_levels(image) / 255) * 0.84 + 0.10) * np.array([1.0, 0.985, 0.95])
-    paper = Image.effect_noise((w // 2 + 1, h // 2 + 1), 22).resize(
+    paper = as_image(rng.normal(128, 22, (h // 2 + 1, w // 2 + 1))).resize(
         (w, h), Image.Resampling.BICUBIC
     )
     levels += (np.asarray(paper, np.float32)[..., None] - 128) * 0.14 + rng.normal(0, 2, (h, w, 1))

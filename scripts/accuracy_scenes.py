@@ -19,11 +19,16 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from scripts.accuracy_picture import Picture, as_image, as_levels, generator
 
-LONGEST = 1200
-"""Long side of a frame, in pixels."""
+LONGEST, SHORT = 1120, 840
+"""Sides of a frame, in pixels."""
 
 FOLDERS = (Path("/usr/share/backgrounds"), Path("/usr/share/wallpapers"))
 PACKAGES = ("gnome-backgrounds", "mate-backgrounds", "plasma-workspace-wallpapers")
+DRAWN = {"gnome", "abstract", "desktop", "Altai", "Canopee", "Cascade", "Cluster", "Elarun", "Flow"}
+DRAWN |= {"FlyingKonqui", "Honeywave", "IceCold", "Kay", "Kite", "Kokkini", "MilkyWay", "Opal"}
+DRAWN |= {"PastelHills", "Patak", "SafeLanding", "Shell", "Volna", "summer_1am", "Grey"}
+"""Folders of wallpapers that are no photos."""
+
 CAMERAS = (("Canon", "Canon EOS 80D"), ("NIKON", "NIKON D750"), ("Apple", "iPhone 12"))
 EXIF, OFFSET = 0x8769, 0x9011
 MOST = 6
@@ -50,9 +55,11 @@ def large_photos(folders: Sequence[Path]) -> list[Path]:
     for path in sorted(each for folder in folders for each in folder.rglob("*")):
         if path.suffix.lower() not in {".jpg", ".jpeg", ".png", ".webp"} or not path.is_file():
             continue
+        if DRAWN.intersection(path.parts):
+            continue
         with Image.open(path) as image:
             width, height = image.size
-        if min(width, height) < 900 + 2 * MARGIN or max(width, height) < LONGEST + 2 * MARGIN:
+        if min(width, height) < SHORT + 2 * MARGIN or max(width, height) < LONGEST + 2 * MARGIN:
             continue
         theme = next((part for part in path.parents if part.name == "contents"), path)
         stem = theme.parent.name if theme is not path else path.stem
@@ -182,7 +189,7 @@ def _scenes(kind: str, folders: Sequence[Path], count: int) -> Iterator[Scene]:
             if number == count:
                 return
             portrait = at % 4 == 3
-            size = (900, LONGEST) if portrait else (LONGEST, 900)
+            size = (SHORT, LONGEST) if portrait else (LONGEST, SHORT)
             across, down = (
                 photo.width // (size[0] + 2 * MARGIN),
                 photo.height // (size[1] + 2 * MARGIN),

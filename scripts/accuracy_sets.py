@@ -6,7 +6,9 @@ the day. Sets:
 * attacks: the 52 edits of ../shared/bench/attacks.py of some photos, other photos beside;
 * others: kinds of edits that attacks.py does not have; nothing may be trained on them;
 * bursts, brackets: frames of one scene, made from large photos: same-scene, no edits;
-* products: one object in several colours, on white: no edits of each other.
+* products: one object in several colours, on white: no edits of each other;
+* pages, receipts, chats, slides: different ones that look alike;
+* unrelated: photos, cliparts, icons, screenshots of packages that apt-get and npm know.
 
     scripts/accuracy_sets.py attacks /tmp/sets/attacks --originals 120
     scripts/accuracy_sets.py others /tmp/sets/others --photos ~/Photos --all-photos
@@ -33,6 +35,8 @@ from scripts import (
     accuracy_frames,
     accuracy_scenes,
     accuracy_tones,
+    accuracy_unrelated,
+    accuracy_writing,
 )
 from scripts.accuracy_picture import SUFFIXES, Picture, generator, write, write_truth
 from scripts.bench_edits import load_attacks
@@ -149,6 +153,16 @@ def products(out: Path, args: argparse.Namespace) -> dict[str, int]:
     return write(out, pictures())
 
 
+def writing(out: Path, args: argparse.Namespace) -> dict[str, int]:
+    """Write different pictures of writing that look alike."""
+    return write(out, accuracy_writing.writing(args.set, args.originals, copies=args.copies))
+
+
+def unrelated(out: Path, args: argparse.Namespace) -> dict[str, int]:
+    """Write pictures that have nothing to do with each other."""
+    return accuracy_unrelated.write_unrelated(out, args.cache, SHARED / "data", tiles=args.tiles)
+
+
 def _split(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Return the photos to edit, and those that stand beside them."""
     photos = args.photos or SHARED / "data" / "caltech"
@@ -178,7 +192,15 @@ SETS: dict[str, Callable[[Path, argparse.Namespace], dict[str, int]]] = {
     "bursts": bursts,
     "brackets": brackets,
     "products": products,
+    **dict.fromkeys(accuracy_writing.KINDS, writing),
+    "unrelated": unrelated,
 }
+
+
+def default_cache() -> Path:
+    """Return where unpacked packages are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "annidx-accuracy"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -199,6 +221,13 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--all-photos", action="store_true", help="not only those that are held out"
+    )
+    parser.add_argument("--copies", action="store_true", help="of writing: also edited copies")
+    parser.add_argument(
+        "--tiles", action="store_true", help="of unrelated: also tiles of wallpapers"
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", default=default_cache(), help="packages"
     )
     args = parser.parse_args(words)
     if args.out.exists() and any(args.out.iterdir()):
