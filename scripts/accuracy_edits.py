@@ -10,7 +10,7 @@ import math
 import numpy as np
 from PIL import Image, ImageOps
 
-from scripts.accuracy_picture import Edit, as_levels
+from scripts.accuracy_picture import Edit, as_image, as_levels
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

@@ -56,6 +56,12 @@ PACKAGES = {
 }
 """Debian packages, and what their pictures are; their JPEGs are photos or textures."""
 
+PIECES = {"paintings", "details", "babyshapes", "photo_hunter"}
+"""Resource files of gcompris with parts and edits of other pictures."""
+
+CARVED = {"lang": "clipart"}
+"""Resource files of gcompris that hold no photos."""
+
 EMOJI = "emoji-datasource-twitter"  # of npm
 TRANSLATED = re.compile(
     r"/usr/share/doc/debian-handbook/html/(?!en-US)[^/]+/|/html/(?!en)[a-z]{2}[-_/]"
@@ -165,9 +171,11 @@ def _of_package(package: str, role: str, folder: Path) -> Iterator[Source]:
     paths = [each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()]
     # The largest size of an icon first: the family takes one.
     for path in sorted(paths, key=lambda each: (-_size_in(each), str(each))):
-        if path.suffix == ".rcc":
+        if path.suffix == ".rcc" and path.stem not in PIECES:
             for k, data in enumerate(carved(path.read_bytes())):
-                yield Source(f"{package}_{path.stem}_{k}", f"{path}/{k}", role, data)
+                yield Source(
+                    f"{package}_{path.stem}_{k}", f"{path}/{k}", CARVED.get(path.stem, role), data
+                )
         if path.suffix.lower() not in {".jpg", ".jpeg", ".png", ".webp"}:
             continue
         if TRANSLATED.search(str(path)) or path.stat().st_size > 50_000_000:
