@@ -28,9 +28,9 @@ def drawn(objects: int) -> Iterator[Picture]:
         make = SHAPES[number % len(SHAPES)]
         rng = generator("product", number)
         drawing = make(rng)
-        hue = float(rng.random())
+        hue, parts = float(rng.random()), layers(drawing, generator("light", number))
         for variant, colours in enumerate(body_and_part(hue, rng)):
-            image = painted(drawing, colours, generator("paint", number), number)
+            image = painted(drawing, parts, colours, generator("paint", number), number)
             yield _picture(f"{make.__name__}{number:03d}", variant, image, rng)
 
 
@@ -88,28 +88,33 @@ def body_and_part(hue: float, rng: np.random.Generator) -> Iterator[tuple[Colour
     yield colour(0), colour(0.42, 0.85, 0.8)
 
 
+Layer = tuple[str, Plane, Plane]
+"""A part, how much of each pixel it covers, and the light on it, (SIZE, SIZE, 1)."""
+
+
+def layers(drawing: Drawing, rng: np.random.Generator) -> list[Layer]:
+    """Return the parts of a drawing with their light: the same in all colours."""
+    light = _folds(rng)
+    masks = [(part, _mask(outline)) for part, outline in drawing.parts]
+    return [(part, mask[..., None], (light * _relief(mask))[..., None]) for part, mask in masks]
+
+
 def painted(
-    drawing: Drawing, colours: tuple[Colour, Colour], rng: np.random.Generator, number: int
+    drawing: Drawing,
+    parts: Sequence[Layer],
+    colours: tuple[Colour, Colour],
+    rng: np.random.Generator,
+    number: int,
 ) -> Image.Image:
     """Return a drawing in colours, on white, with its shading, seams, print and shadow."""
     detail = np.array(
         colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.7), rng.uniform(0.25, 0.95))
     )
-    paints = {
-        "body": colours[0],
-        "part": colours[1],
-        "detail": detail,
-        "dark": 0.25 * detail,
-        "hole": np.ones(3),
-    }
-    canvas = np.ones((SIZE, SIZE, 3)) * _shadow(drawing)[..., None]
-    light = _folds(rng)
-    for part, outline in drawing.parts:
-        mask = _mask(outline)[..., None]
-        relief = _relief(mask[..., 0])[..., None]
-        shade = 1.0 if part == "hole" else light[..., None] * relief
+    paints = {"body": colours[0], "part": colours[1], "detail": detail, "dark": 0.25 * detail}
+    canvas = np.ones((SIZE, SIZE, 3), np.float32) * _shadow(drawing)[..., None]
+    for part, mask, light in parts:
         # Dark cloth shines a little: black is never all black.
-        paint = canvas * 0 + (paints[part] * shade + 0.04 * (1 - relief) if part != "hole" else 1)
+        paint = 1.0 if part == "hole" else paints[part] * light + 0.04 * (1 - light)
         canvas = canvas * (1 - mask) + mask * paint
     image = as_image(255 * canvas)
     draw = ImageDraw.Draw(image, "RGBA")

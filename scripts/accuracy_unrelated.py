@@ -29,8 +29,6 @@ PACKAGES = {
     "gcompris-qt-data": "photo",
     "ukui-wallpapers": "photo",
     "lomiri-wallpapers-20.04": "photo",
-    "opencv-doc": "screenshot",
-    "python-skimage-doc": "screenshot",
     "kalzium-data": "icon",
     "stellarium-data": "texture",
     "marble-data": "icon",
@@ -45,27 +43,30 @@ PACKAGES = {
     "kstars-data": "texture",
     "krita-data": "texture",
     "pokerth-data": "icon",
-    "wesnoth-1.16-data": "clipart",
     "gimp-data-extras": "texture",
     "mypaint-data-extras": "texture",
     "gnome-icon-theme": "icon",
     "supertuxkart-data": "texture",
+    "redeclipse-data": "texture",
     "openclipart-png": "clipart",
     "tuxpaint-stamps-default": "stamp",
     "oxygen-icon-theme": "icon",
 }
 """Debian packages, and what their pictures are; their JPEGs are photos or textures."""
 
-PIECES = {"paintings", "details", "babyshapes", "photo_hunter"}
+PIECES = {"paintings", "details", "babyshapes", "photo_hunter", "clickgame"}
 """Resource files of gcompris with parts and edits of other pictures."""
 
 CARVED = {"lang": "clipart"}
 """Resource files of gcompris that hold no photos."""
 
 EMOJI = "emoji-datasource-twitter"  # of npm
-TRANSLATED = re.compile(
-    r"/usr/share/doc/debian-handbook/html/(?!en-US)[^/]+/|/html/(?!en)[a-z]{2}[-_/]"
+LEFT_OUT = re.compile(
+    r"/debian-handbook/html/(?!en-US)[^/]+/|/doc/HTML/(?!en/)|/usr/share/help/(?!C/)"
+    r"|-guide-(?!en)[a-z]{2}/|/kstars/skycultures/|/html/icons/|_(?:normal|norm|n|nm|spec|mask)\."
 )
+"""Translations, drawings that another package has, too, and maps of light that belong to textures."""
+
 FAMILY = re.compile(
     r"(?:[-_. ]?\d+|[-_. ](?:[a-z]|left|right|up|down|black|white|red|green|blue|yellow|orange"
     r"|purple|pink|gray|grey|brown|dark|light|small|big|large|color|colour|bw|mono|of|shadow|mirror"
@@ -96,7 +97,7 @@ def write_unrelated(out: Path, cache: Path, shared: Path, *, tiles: bool) -> dic
     for number, (source, image) in enumerate(_distinct(sources(cache, shared, tiles=tiles))):
         name = f"{number:05d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', source.name)[-60:]}"
         name += ".jpg" if source.role in ("photo", "tile") else ".png"
-        image.save(out / name, quality=90)
+        image.save(out / name, quality=90, compress_level=2)
         names.append(name)
         roles.append(source.role)
         families.append(source.family if source.role == "tile" else "")
@@ -178,7 +179,7 @@ def _of_package(package: str, role: str, folder: Path) -> Iterator[Source]:
                 )
         if path.suffix.lower() not in {".jpg", ".jpeg", ".png", ".webp"}:
             continue
-        if TRANSLATED.search(str(path)) or path.stat().st_size > 50_000_000:
+        if LEFT_OUT.search(str(path)) or path.stat().st_size > 50_000_000:
             continue
         jpeg = path.suffix.lower() in (".jpg", ".jpeg") and role == "screenshot"
         stem = FAMILY.sub("", path.stem) or path.stem
