@@ -65,7 +65,7 @@ LEFT_OUT = re.compile(
     r"/debian-handbook/html/(?!en-US)[^/]+/|/doc/HTML/(?!en/)|/usr/share/help/(?!C/)"
     r"|-guide-(?!en)[a-z]{2}/|/kstars/skycultures/|/html/icons/|_(?:normal|norm|n|nm|spec|mask)\."
 )
-"""Translations, drawings that another package has, too, and maps of light that belong to textures."""
+"""Translations, drawings that another package has, too, and maps that belong to textures."""
 
 FAMILY = re.compile(
     r"(?:[-_. ]?\d+|[-_. ](?:[a-z]|left|right|up|down|black|white|red|green|blue|yellow|orange"
@@ -102,7 +102,7 @@ def write_unrelated(out: Path, cache: Path, shared: Path, *, tiles: bool) -> dic
         roles.append(source.role)
         families.append(source.family if source.role == "tile" else "")
         seen.append(_seen(image))
-    same = copies(np.stack(seen))
+    same = copies(np.stack(seen), np.array([role == "photo" for role in roles]))
     first: dict[str, int] = {}
     groups = [
         f"u{first.setdefault(family, k):05d}" if family else f"u{same[k]:05d}"
@@ -248,11 +248,12 @@ def _seen(image: Image.Image) -> npt.NDArray[np.float32]:
     return gray / length if length > 0 else gray
 
 
-def copies(seen: npt.NDArray[np.float32], limit: float = 0.996) -> list[int]:
+def copies(seen: npt.NDArray[np.float32], photos: npt.NDArray[np.bool_]) -> list[int]:
     """Return for each thumbnail, (n, 16, 16), the first one that it is a copy of, maybe itself.
 
-    Copies correlate at the limit in one of the eight orientations. The limit is high, so that
-    pictures that are only alike remain what a metric has to tell apart.
+    Copies correlate in one of the eight orientations: two photos at .97, where all pairs that were
+    looked at showed one scene; others at .996. The limits are high, so that pictures that are only
+    alike remain what a metric has to tell apart.
     """
     parent = list(range(len(seen)))
 
@@ -267,6 +268,8 @@ def copies(seen: npt.NDArray[np.float32], limit: float = 0.996) -> list[int]:
         turned = turned[:, :, ::-1] if turn > 3 else turned
         other = np.ascontiguousarray(turned).reshape(len(seen), -1)
         for start in range(0, len(seen), 1024):
+            both = photos[start : start + 1024, None] & photos[None, :]
+            limit = np.where(both, 0.97, 0.996)
             near = np.argwhere(flat[start : start + 1024] @ other.T >= limit)
             for a, b in near:
                 one, two = sorted((root(int(a) + start), root(int(b))))

@@ -126,7 +126,11 @@ def test_copies_are_found_in_all_orientations_and_other_pictures_are_not() -> No
     seen[2] = np.rot90(seen[0])
     seen[3] = seen[1][:, ::-1]
     seen /= np.linalg.norm(seen, axis=(1, 2), keepdims=True)
-    assert copies(seen) == [0, 1, 0, 1]
+    assert copies(seen, np.zeros(4, np.bool_)) == [0, 1, 0, 1]
+    seen[3] = seen[1] + 0.011 * np.random.default_rng(4).normal(size=(16, 16))  # at about .985
+    seen /= np.linalg.norm(seen, axis=(1, 2), keepdims=True)
+    assert copies(seen, np.zeros(4, np.bool_)) == [0, 1, 0, 3]
+    assert copies(seen, np.ones(4, np.bool_)) == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
