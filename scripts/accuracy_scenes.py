@@ -19,11 +19,14 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from scripts.accuracy_picture import Picture, as_image, as_levels, generator
 
-LONGEST, SHORT = 1120, 840
+LONGEST, SHORT = 960, 720
 """Sides of a frame, in pixels."""
 
 FOLDERS = (Path("/usr/share/backgrounds"), Path("/usr/share/wallpapers"))
 PACKAGES = ("gnome-backgrounds", "mate-backgrounds", "plasma-workspace-wallpapers")
+UNPACKED = ("ukui-wallpapers", "lomiri-wallpapers-20.04")
+"""Packages of the cache that hold large photos."""
+
 DRAWN = {"gnome", "abstract", "desktop", "Altai", "Canopee", "Cascade", "Cluster", "Elarun", "Flow"}
 DRAWN |= {"FlyingKonqui", "Honeywave", "IceCold", "Kay", "Kite", "Kokkini", "MilkyWay", "Opal"}
 DRAWN |= {"PastelHills", "Patak", "SafeLanding", "Shell", "Volna", "summer_1am", "Grey"}
@@ -31,10 +34,10 @@ DRAWN |= {"PastelHills", "Patak", "SafeLanding", "Shell", "Volna", "summer_1am",
 
 CAMERAS = (("Canon", "Canon EOS 80D"), ("NIKON", "NIKON D750"), ("Apple", "iPhone 12"))
 EXIF, OFFSET = 0x8769, 0x9011
-MOST = 6
+MOST = 9
 """Windows of one large photo."""
 
-MARGIN = 45
+MARGIN = 39
 """How far a frame may leave its window, in pixels: 3 % of its long side, turned and scaled."""
 
 
@@ -55,7 +58,7 @@ def large_photos(folders: Sequence[Path]) -> list[Path]:
     for path in sorted(each for folder in folders for each in folder.rglob("*")):
         if path.suffix.lower() not in {".jpg", ".jpeg", ".png", ".webp"} or not path.is_file():
             continue
-        if DRAWN.intersection(path.parts):
+        if DRAWN.intersection(path.parts) or path.stat().st_size < 200_000:
             continue
         with Image.open(path) as image:
             width, height = image.size
@@ -208,7 +211,7 @@ def photographic(image: Image.Image) -> bool:
     """Say whether most of a picture has detail: drawings and gradients have flat cells."""
     gray = np.asarray(image.convert("L").resize((600, 448)), np.float32)
     cells = gray.reshape(28, 16, -1, 8)[..., :75, :].reshape(28, 16, 75, 8).std(axis=(1, 3))
-    return bool((cells > 2.5).mean() > 0.6 and gray.std() > 18)
+    return bool((cells > 1.5).mean() > 0.5 and gray.std() > 15)
 
 
 def _reduced(path: Path) -> Image.Image:

@@ -173,8 +173,10 @@ def _split(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 
 def _large(args: argparse.Namespace) -> list[Path]:
-    """Return the folders of large photos."""
-    folders = [args.photos] if args.photos else list(accuracy_scenes.FOLDERS)
+    """Return the folders of large photos: installed ones, and those unpacked for "unrelated"."""
+    folders = [args.photos] if args.photos else [*accuracy_scenes.FOLDERS]
+    if not args.photos:
+        folders += [args.cache / name for name in accuracy_scenes.UNPACKED]
     if not accuracy_scenes.large_photos(folders):
         wanted = " ".join(accuracy_scenes.PACKAGES)
         sys.exit(f"no large photos in {', '.join(map(str, folders))}: apt-get install {wanted}")
