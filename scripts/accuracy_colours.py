@@ -209,7 +209,8 @@ def main_colour(cut: Image.Image) -> Plane | None:
 
 def recoloured(cut: Image.Image, main: Plane, variant: int) -> Image.Image:
     """Return a cut-out on white with its main colour changed, and its shading kept."""
-    sheet = Image.new("RGB", (SIZE, SIZE), (255, 255, 255))
+    side = round(1.12 * max(cut.size))
+    sheet = Image.new("RGB", (side, side), (255, 255, 255))
     levels = as_levels(cut)
     hue, saturation, value = (
         np.asarray(each, np.float32) for each in cut.convert("RGB").convert("HSV").split()
@@ -224,6 +225,6 @@ def recoloured(cut: Image.Image, main: Plane, variant: int) -> Image.Image:
     bands = [as_image((hue + turn) % 256), as_image(saturation), as_image(value)]
     new = as_levels(Image.merge("HSV", bands).convert("RGB"))
     mixed = as_image(levels + main[..., None] * (new - levels))
-    place = (SIZE - cut.width) // 2, (SIZE - cut.height) // 2
+    place = (side - cut.width) // 2, (side - cut.height) // 2
     sheet.paste(mixed, place, cut.getchannel("A"))
     return sheet

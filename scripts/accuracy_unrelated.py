@@ -231,7 +231,7 @@ def _distinct(all_sources: Iterator[Source]) -> Iterator[tuple[Source, Image.Ima
                     continue
                 opened.draft("RGB", (LONGEST, LONGEST))
                 image = fitted(opened.convert("RGBA"), LONGEST)
-        except (OSError, ValueError, SyntaxError):
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
         known |= {digest, family}
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
