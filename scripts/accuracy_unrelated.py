@@ -35,7 +35,6 @@ PACKAGES = {
     "debian-handbook": "screenshot",
     "gnucash-docs": "screenshot",
     "kicad-doc-en": "screenshot",
-    "qtbase5-doc-html": "screenshot",
     "vtk9-doc": "screenshot",
     "grass-doc": "screenshot",
     "gimp-help-en": "screenshot",
@@ -64,8 +63,9 @@ EMOJI = "emoji-datasource-twitter"  # of npm
 LEFT_OUT = re.compile(
     r"/debian-handbook/html/(?!en-US)[^/]+/|/doc/HTML/(?!en/)|/usr/share/help/(?!C/)"
     r"|-guide-(?!en)[a-z]{2}/|/kstars/skycultures/|/html/icons/|_(?:normal|norm|n|nm|spec|mask)\."
+    r"|/gimp/.*(?:example|taj|tutorial|quickie|/using/)|/gimp/.*[.]jpg"
 )
-"""Translations, drawings that another package has, too, and maps that belong to textures."""
+"""Translations, what another package has, too, maps of textures, and examples of filters."""
 
 FAMILY = re.compile(
     r"(?:[-_. ]?\d+|[-_. ](?:[a-z]|left|right|up|down|black|white|red|green|blue|yellow|orange"
