@@ -38,9 +38,6 @@ PACKAGES = {
     "vtk9-doc": "screenshot",
     "grass-doc": "screenshot",
     "gimp-help-en": "screenshot",
-    "lincity-ng-data": "texture",
-    "kstars-data": "texture",
-    "krita-data": "texture",
     "pokerth-data": "icon",
     "gimp-data-extras": "texture",
     "mypaint-data-extras": "texture",
@@ -60,9 +57,12 @@ CARVED = {"lang": "clipart"}
 """Resource files of gcompris that hold no photos."""
 
 EMOJI = "emoji-datasource-twitter"  # of npm
+PHOTOGRAPHED = {"supertuxkart-data", "redeclipse-data"}
+"""Packages of which only JPEGs are taken: the rest are buttons in many colours."""
+
 LEFT_OUT = re.compile(
     r"/debian-handbook/html/(?!en-US)[^/]+/|/doc/HTML/(?!en/)|/usr/share/help/(?!C/)"
-    r"|-guide-(?!en)[a-z]{2}/|/kstars/skycultures/|/html/icons/|_(?:normal|norm|n|nm|spec|mask)\."
+    r"|-guide-(?!en)[a-z]{2}/|/html/icons/|_(?:normal|norm|n|nm|spec|mask)\."
     r"|/gimp/.*(?:example|taj|tutorial|quickie|/using/)|/gimp/.*[.]jpg"
 )
 """Translations, what another package has, too, maps of textures, and examples of filters."""
@@ -180,6 +180,8 @@ def _of_package(package: str, role: str, folder: Path) -> Iterator[Source]:
         if path.suffix.lower() not in {".jpg", ".jpeg", ".png", ".webp"}:
             continue
         if LEFT_OUT.search(str(path)) or path.stat().st_size > 50_000_000:
+            continue
+        if package in PHOTOGRAPHED and path.suffix != ".jpg":
             continue
         jpeg = path.suffix.lower() in (".jpg", ".jpeg") and role == "screenshot"
         stem = FAMILY.sub("", path.stem) or path.stem
