@@ -62,7 +62,7 @@ PHOTOGRAPHED = {"supertuxkart-data", "redeclipse-data"}
 
 LEFT_OUT = re.compile(
     r"/debian-handbook/html/(?!en-US)[^/]+/|/doc/HTML/(?!en/)|/usr/share/help/(?!C/)"
-    r"|-guide-(?!en)[a-z]{2}/|/html/icons/|_(?:normal|norm|n|nm|spec|mask)\."
+    r"|-guide-(?!en)[a-z]{2}/|/html/icons/|/star_\d+pt\d+step|_(?:normal|norm|n|nm|spec|mask)\."
     r"|/gimp/.*(?:example|taj|tutorial|quickie|/using/)|/gimp/.*[.]jpg"
 )
 """Translations, what another package has, too, maps of textures, and examples of filters."""
