@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -124,23 +124,23 @@ class Named:
         label, flat = os.fsdecode(self.paths[place]), bool(self.flat[place])
         return Asked(label, None, self._contents[place], self._pixels[place], is_flat=flat)
 
-    def match(
-        self, place: int, distance: float, metric: str, query: Asked, transform: str
-    ) -> Match:
+    def match(self, place: int, metric: str, query: Asked, told: Told) -> Match:
         """Return a row as a match of a query."""
         image_id, width, height, size, picture_format = self._shown[place]
         return Match(
             raw_path=self.paths[place],
-            distance=distance,
+            distance=told.distance,
             metric=metric,
             kind=self.kind(place, query),
-            transform=transform,
+            transform=told.transform,
             image_id=image_id,
             width=width,
             height=height,
             size=size,
             format=picture_format,
             low_information=query.is_flat and bool(self.flat[place]),
+            score=told.score,
+            chance=told.chance,
         )
 
     def kind(self, place: int, query: Asked) -> str:
@@ -186,6 +186,26 @@ class Found:
         return Matches(self.query, self.matches, told)
 
 
+class Told(NamedTuple):
+    """What a search tells of one hit."""
+
+    distance: float
+    transform: str = "none"
+    score: float | None = None
+    chance: float | None = None
+
+
+def told(hits: Hits, transforms: Mapping[int, str] | None) -> list[Told]:
+    """Return what a search tells of each hit."""
+    keys = hits.distances.tolist()
+    if hits.seen is not None:
+        scores = hits.seen.scores.astype(float).tolist()
+        return list(map(Told, hits.seen.distances.tolist(), hits.seen.transforms(), scores, keys))
+    if transforms is None:
+        return list(map(Told, keys))
+    return [Told(key, transforms[row]) for key, row in zip(keys, hits.rows.tolist(), strict=True)]
+
+
 def matches(
     named: Named,
     query: Asked,
@@ -219,9 +239,10 @@ def matches(
     beside = set() if companions else _beside(named, query.file, itself, places)
     found: list[Match] = []
     left_out, cut = 0, False
-    for distance, _, place in sorted(
-        (distance, named.paths[place], place)
-        for distance, place in zip(hits.distances.tolist(), places, strict=True)
+    every = told(hits, transforms)
+    for _, _, at, place in sorted(
+        (key, named.paths[place], at, place)
+        for at, (key, place) in enumerate(zip(hits.distances.tolist(), places, strict=True))
         if place not in itself
     ):
         if named.kind(place, query) not in kinds:
@@ -232,8 +253,7 @@ def matches(
             cut = True
             break
         else:
-            turn = transforms[int(named.rows[place])] if transforms else "none"
-            found.append(named.match(place, distance, metric, query, turn))
+            found.append(named.match(place, metric, query, every[at]))
     return Found(query.label, tuple(found), cut, left_out)
 
 
@@ -242,8 +262,10 @@ def neighbours(opened: Snapshot, found: RowPairs, metric: str, *, k: int | None)
     named = Named(opened, np.concatenate([found.one, found.other]))
     fetch = None if k is None else k + 1  # one more tells whether k cut short
     made = []
-    for row, others, apart in by_row(found):
+    for row, others, apart, at in by_row(found):
         hits = nearest(others, apart, cutoff=np.inf, k=fetch)
+        if found.seen is not None:
+            hits = replace(hits, seen=found.seen.where(at[: len(hits.rows)]).asked_as(row))
         (place,) = named.places(np.array([row]))
         part = matches(named, named.asked(place), hits, metric, k=k, companions=True)
         made.append((named.paths[place], part))
@@ -266,8 +288,7 @@ def without_low_information(opened: Snapshot, found: RowPairs) -> tuple[RowPairs
     low = flat_rows(opened, rows)
     idle = (low[one] | low[other]) & ~_equal(opened, "content_hash", rows, one, other)
     aside = [at for at in np.union1d(one[idle], other[idle]) if low[at]]
-    kept = RowPairs(found.one[~idle], found.other[~idle], found.distances[~idle])
-    return kept, len(aside)
+    return found.where(~idle), len(aside)
 
 
 def companion_counts(opened: Snapshot) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal, TypedDict, get_args
 
-from annidx.descriptors import DEFAULT_METRIC, Descriptor
+from annidx.descriptors import DEFAULT_METRIC, FINGERPRINT, Descriptor
 from annidx.errors import UsageError
 from annidx.model import Choice, Linkage
 
@@ -20,12 +20,16 @@ PathLike = str | bytes | os.PathLike[str]
 Near = Literal["exact", "strict", "normal", "loose"]
 PixelSize = Literal["same", "different"]
 Turns = Literal["none", "flips", "rotations", "all"]
+Views = Literal["fast", "default", "thorough"]
 
-_NEAR, _PIXEL_SIZES, _TURNS = get_args(Near), get_args(PixelSize), get_args(Turns)
+_NEAR, _PIXEL_SIZES = get_args(Near), get_args(PixelSize)
+_TURNS, _VIEWS = get_args(Turns), get_args(Views)
 _ENGINES, _LINKAGES = get_args(Choice), get_args(Linkage)
 
 K = 10
 """Default k of a query."""
+CHANCES = {"strict": 0.01, "normal": 1.0, "loose": 100.0}
+"""How many false pairs an archive may be expected to have, by `match`, for the fingerprint."""
 MAX_PAIRS = 10_000_000
 """A search of more pairs is refused, beforehand when an estimate leaves no doubt."""
 
@@ -93,6 +97,9 @@ class Search:
     k: int | None = K
     limit: int | None = None
     transforms: Turns = "none"
+    views: Views = "default"
+    fpr: float | None = None
+    false_pairs: float | None = None
     max_pairs: int = MAX_PAIRS
     between: tuple[PathLike, PathLike] | None = None
     reference: PathLike | Sequence[PathLike] = ()
@@ -105,6 +112,8 @@ class Search:
         _one_of("match", self.match, (None, *_NEAR))
         _one_of("engine", self.engine, _ENGINES)
         _one_of("transforms", self.transforms, _TURNS)
+        _one_of("views", self.views, _VIEWS)
+        self._check_chance()
         _one_of("linkage", self.linkage, _LINKAGES)
         if self.match is not None and self.cutoff is not None:
             message = f"match {self.match!r} is a cutoff already: give one of the two"
@@ -129,6 +138,33 @@ class Search:
             return self.cutoff
         return {**measure.presets, "exact": 0.0}[self.match]
 
+    def _check_chance(self) -> None:
+        """Refuse options of the fingerprint where there is none, and two limits at once."""
+        limits = {"fpr": self.fpr, "false_pairs": self.false_pairs}
+        given = [name for name, value in limits.items() if value is not None]
+        for name in given:
+            if not (limits[name] or 0) > 0:
+                message = f"{name} is {limits[name]}, expected a number above 0"
+                raise UsageError(message)
+        if self.metric != FINGERPRINT.name:
+            for name in [*given, *(["views"] if self.views != "default" else [])]:
+                message = f"{name} goes with metric {FINGERPRINT.name}, not with {self.metric}"
+                raise UsageError(message)
+        elif self.transforms != "none":
+            message = "the fingerprint tries flips and turns by itself: give views, not transforms"
+            raise UsageError(message)
+        if len(given) + (self.match in CHANCES and self.metric == FINGERPRINT.name) > 1:
+            message = "fpr, false_pairs and match each limit chance: give one of them"
+            raise UsageError(message)
+
+    def chance_of(self, pictures: int) -> float:
+        """Return the most chance that a match may have in an archive of so many pictures."""
+        if self.fpr is not None:
+            return self.fpr * pictures * (pictures - 1) / 2
+        if self.false_pairs is not None:
+            return self.false_pairs
+        return CHANCES.get(self.match or "normal", CHANCES["normal"])
+
     @property
     def folders(self) -> tuple[PathLike, ...]:
         """The reference folders."""
@@ -144,6 +180,9 @@ class CommonOptions(TypedDict, total=False):
     exact: bool
     engine: Choice
     where: Filter | None
+    views: Views
+    fpr: float | None
+    false_pairs: float | None
 
 
 class HasOptions(CommonOptions, total=False):

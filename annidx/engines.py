@@ -12,9 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from annidx import graphs
-from annidx.descriptors import Descriptor
+from annidx.asking import Views
+from annidx.descriptors import Descriptor, descriptor
 from annidx.errors import UsageError
 from annidx.model import Choice, Engine, Plan
+from annidx.recognition import Recognition
 from annidx.search import exact as scan
 from annidx.search import planner, selfjoin
 from annidx.search import recall as recalls
@@ -80,6 +82,11 @@ class Engines:
         self._graphs: dict[str, tuple[list[Placed], Tail]] = {}
 
     @cached_property
+    def recognition(self) -> Recognition:
+        """What finds pictures by fingerprint."""
+        return Recognition(self.snapshot)
+
+    @cached_property
     def pictures(self) -> int:
         """Number of readable pictures."""
         return int(self.snapshot.pictures.live.sum())
@@ -98,6 +105,10 @@ class Engines:
             if metric not in self._vectors:
                 self._vectors[metric] = graphs.vectors_of(self.snapshot, metric)
             return self._vectors[metric]
+
+    def comparable(self, metric: str) -> Vectors:
+        """Return what tells how far any two pictures lie apart: of the fingerprint, the wholes."""
+        return self.recognition.wholes if descriptor(metric).needs else self.vectors(metric)
 
     def search(
         self,
@@ -213,6 +224,30 @@ class Engines:
         found = _gathered(wanted, max_pairs)
         return Joined(found, plan.engine, len(found))
 
+    def recognised(
+        self,
+        limit: float,
+        chance: float,
+        max_pairs: int,
+        *,
+        views: Views,
+        among: Flags | None = None,
+        sides: Sequence[Sides] = (),
+        keep: Callable[[RowPairs], Flags] | None = None,
+        nearest: int | None = None,
+    ) -> Joined:
+        """Return all pairs that match by fingerprint, by chance; see :meth:`join`."""
+        live = self.snapshot.pictures.live if among is None else self.snapshot.pictures.live & among
+        first = min(sides, key=Sides.possible) if sides else None
+        asked = np.flatnonzero(live if first is None else live & first.smaller)
+        parts = self.recognition.parts(limit, chance, asked, views=views, among=among)
+        wanted = _wanted(parts, sides, keep)
+        if nearest is not None:
+            found, count = selfjoin.nearest_of(wanted, nearest, max_pairs)
+            return Joined(found, "exact", count)
+        found = _gathered(wanted, max_pairs)
+        return Joined(found, "exact", len(found))
+
     def _request(
         self,
         kind: planner.Kind,
@@ -262,6 +297,9 @@ class Engines:
         """Compare what queries find with an exact scan; see :meth:`annidx.Index.recall`."""
         if sample < 1:
             message = f"sample is {sample}, expected 1 or more"
+            raise UsageError(message)
+        if measure.needs:
+            message = f"{measure.name} compares with every picture: there is no recall to measure"
             raise UsageError(message)
         vectors = self.vectors(measure.name)
         stored = vectors.take(recalls.sampled(np.flatnonzero(vectors.live), sample))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from annidx.descriptors import DESCRIPTORS
-from annidx.model import IGNORED, Answer, Group, Groups, Pair, Pairs, path_fields
+from annidx.fields import looked_at, path_fields
+from annidx.model import IGNORED, Answer, Group, Groups, Pair, Pairs
 from annidx.store.listing import export_files
 from annidx.store.snapshot import Snapshot
 from annidx.store.tables import GROUPS, PAIRS, Export, export_rows
@@ -50,6 +51,7 @@ def pair_fields(pair: Pair) -> dict[str, Any]:
         "metric": pair.metric,
         "kind": pair.kind,
         "low_information": pair.low_information,
+        **looked_at(pair),
     }
 
 

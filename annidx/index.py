@@ -270,7 +270,7 @@ class Index:
         found, aside = answers.without_low_information(self.snapshot, found)
         kept = found if wanted.unconfirmed else self._confirmed(found, measure)
         rows = grouping.RULES[wanted.linkage](kept)
-        vectors = self.engines.vectors(measure.name)
+        vectors = self.engines.comparable(measure.name)
         made = answers.groups(self.snapshot, vectors, rows, wanted.linkage)
         made = selecting.with_protected(made, wanted)
         answer = self._answer(measure, limit, wanted, engine, started, left_out=left_out)
@@ -345,23 +345,33 @@ class Index:
         """Return metric, cutoff, the pairs within it, and how many of companions were left out."""
         measure, limit = self._checked(wanted)
         keep = PairFilter(self.snapshot, self._selection, wanted)
-        found = self.engines.join(
-            measure,
-            limit,
-            wanted.max_pairs,
-            engine=wanted.engine,
-            exhaustive=wanted.exact,
-            among=self._selection.among(wanted.where),
-            sides=self._selection.sides(wanted, datetime.now().astimezone()),
-            keep=keep,
-            nearest=nearest,
-        )
+        among = self._selection.among(wanted.where)
+        sides = self._selection.sides(wanted, datetime.now().astimezone())
+        if measure.needs:
+            found = self.engines.recognised(
+                *(limit, wanted.chance_of(self.pictures), wanted.max_pairs),
+                views=wanted.views,
+                among=among,
+                sides=sides,
+                keep=keep,
+                nearest=nearest,
+            )
+        else:
+            found = self.engines.join(
+                *(measure, limit, wanted.max_pairs),
+                engine=wanted.engine,
+                exhaustive=wanted.exact,
+                among=among,
+                sides=sides,
+                keep=keep,
+                nearest=nearest,
+            )
         return measure, limit, found, keep.companions_left_out
 
     def _confirmed(self, found: RowPairs, measure: Descriptor) -> RowPairs:
         """Return the pairs that signatures confirm, where the index holds them."""
-        if SIGNATURE.name not in self.manifest.descriptors:
-            return found
+        if measure.needs or SIGNATURE.name not in self.manifest.descriptors:
+            return found  # the second look has confirmed what was found by fingerprint
         thumbs, signatures = (self.engines.vectors(each.name) for each in (THUMB, SIGNATURE))
         return confirm.confirmed(found, measure, thumbs, signatures)
 

@@ -5,7 +5,6 @@ No numpy and no pyarrow at import time, so that ``annidx --help`` stays quick.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -282,6 +281,8 @@ class Match:
     format : str
     low_information : bool
         True when query and picture are both almost one flat colour, so that being near says little.
+    score, chance : float or None
+        Of metric 'fingerprint': see :class:`Pair`.
     """
 
     raw_path: bytes
@@ -295,6 +296,8 @@ class Match:
     size: int
     format: str
     low_information: bool
+    score: float | None = None
+    chance: float | None = None
 
     @property
     def path(self) -> str:
@@ -341,7 +344,12 @@ class Matches(Listed[Match]):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two pictures within the cutoff, a before b by path bytes."""
+    """Two pictures within the cutoff, a before b by path bytes.
+
+    `score` and `chance` are of metric 'fingerprint', else None: how well the details of the two
+    agree once they are aligned, 0..1; and how many unrelated pairs of this archive would be
+    expected to agree as well.
+    """
 
     raw_a: bytes
     raw_b: bytes
@@ -349,6 +357,8 @@ class Pair:
     metric: str
     kind: str
     low_information: bool
+    score: float | None = None
+    chance: float | None = None
 
     @property
     def a(self) -> str:
@@ -455,20 +465,3 @@ class Groups(Listed[Group]):
     unconfirmed: int = 0
 
     _listed: ClassVar = "groups"
-
-
-def path_fields(key: str, raw: bytes) -> dict[str, str]:
-    """Return the JSON fields of a path: text, and base64 beside it when it is not UTF-8.
-
-    Examples
-    --------
-    >>> path_fields("path", b"/p/a.jpg")
-    {'path': '/p/a.jpg'}
-    >>> path_fields("path", b"/p/\\xff.jpg")["path_base64"]
-    'L3Av/y5qcGc='
-    """
-    try:
-        return {key: raw.decode()}
-    except UnicodeDecodeError:
-        text = raw.decode(errors="replace")
-        return {key: text, f"{key}_base64": base64.b64encode(raw).decode()}

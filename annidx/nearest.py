@@ -101,6 +101,8 @@ class Nearest:
 
     def _found(self, stored: Stored, asked: Sequence[Asked], fetch: int | None) -> list[Variants]:
         """Search all variants of some queries, in one pass for each size that is asked for."""
+        if self._measure.needs:
+            return self._recognised(stored, asked, fetch)
         names = transforms.SETS[self._wanted.transforms]
         batches: dict[int | None, list[tuple[int, str]]] = {}
         for at, query in enumerate(asked):
@@ -123,6 +125,25 @@ class Nearest:
         return [
             _together(variants, used, fetch) for variants, used in zip(parts, engines, strict=True)
         ]
+
+    def _recognised(
+        self, stored: Stored, asked: Sequence[Asked], fetch: int | None
+    ) -> list[Variants]:
+        """Search by fingerprint, in one pass for each size that is asked for."""
+        sizes = [self._size(query, "none") for query in asked]
+        found: dict[int, Variants] = {}
+        chance = self._wanted.chance_of(self._engines.pictures)
+        for size in set(sizes):
+            places = [at for at, each in enumerate(sizes) if each == size]
+            hits = self._engines.recognition.search(
+                *(stored[places], self._limit, chance, fetch),
+                views=self._wanted.views,
+                among=self._among(size),
+            )
+            found |= {
+                at: Variants(each, {}, "exact") for at, each in zip(places, hits, strict=True)
+            }
+        return [found[at] for at in range(len(asked))]
 
     def _turned(self, stored: Stored, batch: Sequence[tuple[int, str]]) -> Stored:
         """Return the stored bytes of variants, (m, width) uint8."""

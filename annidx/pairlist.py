@@ -38,13 +38,14 @@ class OrderedPairs(Sequence[Pair]):
         a, b = np.where(swap, other, one), np.where(swap, one, other)
         order = np.lexsort((rank[b], rank[a], found.distances))[:limit]
         self._a, self._b = a[order].astype(np.int32), b[order].astype(np.int32)
-        self._distances = found.distances[order]
+        self._keys = found.distances[order]
+        self._seen = None if found.seen is None else found.seen.where(order)
         self._flat = flat_rows(opened, rows)
         self._content = numbered(opened, "content_hash", rows)
         self._pixels = numbered(opened, "pixel_hash", rows)
 
     def __len__(self) -> int:
-        return len(self._distances)
+        return len(self._keys)
 
     def __getitem__(self, item: Any) -> Any:
         if isinstance(item, slice):
@@ -55,14 +56,16 @@ class OrderedPairs(Sequence[Pair]):
         return map(self._pair, range(len(self)))
 
     def _pair(self, at: int) -> Pair:
-        a, b = int(self._a[at]), int(self._b[at])
+        a, b, seen = int(self._a[at]), int(self._b[at]), self._seen
         same_content = self._content[a] == self._content[b]
         same_pixels = self._pixels[a] == self._pixels[b]
         return Pair(
             raw_a=self._paths[a],
             raw_b=self._paths[b],
-            distance=float(self._distances[at]),
+            distance=float(self._keys[at] if seen is None else seen.distances[at]),
             metric=self._metric,
             kind=KINDS[0 if same_content else 1 if same_pixels else 2],
             low_information=bool(self._flat[a] and self._flat[b]),
+            score=None if seen is None else float(seen.scores[at]),
+            chance=None if seen is None else float(self._keys[at]),
         )

@@ -57,7 +57,8 @@ def needed(metric: str) -> tuple[str, ...]:
     UsageError
         For an unknown metric.
     """
-    return tuple(dict.fromkeys((THUMB.name, descriptor(metric).name)))
+    measure = descriptor(metric)
+    return tuple(dict.fromkeys((THUMB.name, measure.name, *measure.needs)))
 
 
 def checked(
@@ -104,6 +105,8 @@ def label(record: Record) -> str:
 def joined(measure: Descriptor, records: Sequence[Record], held: Mapping[str, int]) -> Stored:
     """Return the stored bytes of several query pictures, (n, width) uint8.
 
+    Those of the metric's own descriptor, and beside them those of the ones that it needs.
+
     Raises
     ------
     UsageError
@@ -117,19 +120,25 @@ def joined(measure: Descriptor, records: Sequence[Record], held: Mapping[str, in
             f'{measure.version}, and the two cannot be compared: run "annidx build" first'
         )
         raise UsageError(message)
-    stored = [record.descriptors.get(measure.name, b"") for record in records]
-    for record, value in zip(records, stored, strict=True):
-        if not value:
+    stored = []
+    for record in records:
+        values = [record.descriptors.get(name, b"") for name in (measure.name, *measure.needs)]
+        if not all(values):
             message = (
                 f"{label(record)} was read without {measure.name}: "
                 f"read it with read_query(..., {measure.name!r})"
             )
             raise UsageError(message)
-    return np.frombuffer(b"".join(stored), np.uint8).reshape(len(stored), measure.width)
+        stored.append(b"".join(values))
+    width = measure.width + sum(descriptor(name).width for name in measure.needs)
+    return np.frombuffer(b"".join(stored), np.uint8).reshape(len(stored), width)
 
 
 def encoded(measure: Descriptor, vectors: npt.ArrayLike) -> Stored:
     """Check vectors that a caller made and return them as stored bytes."""
+    if measure.needs:
+        message = f"{measure.name} needs the picture beside its vector: ask by the picture"
+        raise UsageError(message)
     values = np.asarray(vectors)
     wanted = np.uint8 if measure.encoding == "bytes" else np.int8
     if values.ndim != 2 or values.shape[1] != measure.dimension or values.dtype != wanted:

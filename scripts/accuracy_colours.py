@@ -18,7 +18,7 @@ from scripts.accuracy_picture import Picture, as_image, as_levels, fitted, gener
 from scripts.accuracy_products import SHAPES, VARIANTS, Drawing, Point
 
 SIZE = 512
-Plane = npt.NDArray[np.float32]
+Plane = npt.NDArray[np.floating]
 Colour = npt.NDArray[np.float64]
 
 
@@ -192,7 +192,7 @@ def main_colour(cut: Image.Image) -> Plane | None:
     None where there is none on 25 to 85 % of what is opaque.
     """
     hue, saturation, value = (
-        np.asarray(each, np.float32) for each in cut.convert("RGB").convert("HSV").split()
+        np.asarray(each, np.float64) for each in cut.convert("RGB").convert("HSV").split()
     )
     opaque = np.asarray(cut.getchannel("A")) > 128
     vivid = opaque & (saturation > 70) & (value > 50)
@@ -213,7 +213,7 @@ def recoloured(cut: Image.Image, main: Plane, variant: int) -> Image.Image:
     sheet = Image.new("RGB", (side, side), (255, 255, 255))
     levels = as_levels(cut)
     hue, saturation, value = (
-        np.asarray(each, np.float32) for each in cut.convert("RGB").convert("HSV").split()
+        np.asarray(each, np.float64) for each in cut.convert("RGB").convert("HSV").split()
     )
     turn = (0, 85, 170, 43, 0, 0, 0)[variant]
     if variant == 4:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
 from scripts.accuracy_picture import Edit, Pixels, as_image, as_levels
@@ -18,7 +19,8 @@ LEVELS = np.arange(256)
 
 def through(*curves: Sequence[tuple[int, int]], saturation: float = 1.0) -> Edit:
     """Put red, green and blue through curves of (level, new level), as photo apps' filters do."""
-    tables = [np.interp(LEVELS, *zip(*curve, strict=True)) for curve in curves]
+    points = [np.array(curve, np.float64).T for curve in curves]
+    tables = [np.interp(LEVELS, before, after) for before, after in points]
 
     def edit(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         levels = np.asarray(image)
@@ -122,7 +124,7 @@ def chroma_noise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Add coarse noise of colour and fine noise of light, as a phone does in the dark."""
     luma, *chroma = (np.asarray(each, np.float32) for each in image.convert("YCbCr").split())
     coarse = (image.width // 3 + 1, image.height // 3 + 1)
-    noisy = [luma + rng.normal(0, 8, luma.shape)]
+    noisy: list[npt.NDArray[np.floating]] = [luma + rng.normal(0, 8, luma.shape)]
     for each in chroma:
         grain = as_image(128 + rng.normal(0, 34, coarse[::-1])).resize(image.size)
         noisy.append(each + np.asarray(grain, np.float32) - 128)

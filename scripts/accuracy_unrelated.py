@@ -247,7 +247,7 @@ def _seen(image: Image.Image) -> npt.NDArray[np.float32]:
     gray = np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BOX), np.float32)
     gray = gray - gray.mean()
     length = float(np.linalg.norm(gray))
-    return gray / length if length > 0 else gray
+    return np.asarray(gray / length if length > 0 else gray, np.float32)
 
 
 def copies(seen: npt.NDArray[np.float32], photos: npt.NDArray[np.bool_]) -> list[int]:

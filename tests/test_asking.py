@@ -72,13 +72,22 @@ def test_presets() -> None:
     assert Search().cutoff_of(THUMB) is None
     assert Search(cutoff=7).cutoff_of(THUMB) == 7
     assert Search(match="exact").cutoff_of(SIGNATURE) == 0
-    for measure in DESCRIPTORS.values():
+    for measure in filter(lambda each: not each.needs, DESCRIPTORS.values()):
         named: list[Any] = [
             Search(match=name).cutoff_of(measure) for name in ("strict", "normal", "loose")
         ]
         assert named == sorted(set(named))
         assert named[0] > 0
         assert (named[1], named[2] <= measure.largest) == (measure.cutoff, True)
+
+
+def test_how_many_false_pairs_are_accepted() -> None:
+    asked: dict[str, Any] = {"metric": "fingerprint"}
+    assert Search(**asked).chance_of(1000) == 1
+    assert Search(**asked, match="strict").chance_of(1000) == 0.01
+    assert Search(**asked, match="loose").chance_of(1000) == 100
+    assert Search(**asked, false_pairs=0.3).chance_of(1000) == 0.3
+    assert Search(**asked, fpr=1e-6).chance_of(1001) == pytest.approx(0.5005)
 
 
 def test_reference_folders() -> None:

@@ -18,14 +18,15 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # From left to right: a module imports from what stands left of it, or from its own package.
 # Packages on one line do not import each other.
 LAYERS = [
-    *(["errors"], ["model"], ["descriptors"], ["asking"], ["globs"], ["native"], ["place"]),
+    *(["errors"], ["model"], ["fields"], ["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
+    *(["native"], ["place"]),
     ["workers"],
     ["images", "store", "search"],
     *(["graphs"], ["roots"], ["sanity"], ["changes"], ["answers"], ["pairlist"]),
     *(["selection"], ["queries"]),
     ["exports"],
     *(["spool"], ["survey"], ["ledger"], ["options"], ["layout"], ["arranging"], ["repair"]),
-    *(["failures"], ["building"], ["engines"], ["nearest"], ["index"], ["api"]),
+    *(["failures"], ["building"], ["recognition"], ["engines"], ["nearest"], ["index"], ["api"]),
     ["commands"],
     ["cli"],
 ]

@@ -44,6 +44,8 @@ VALUES: dict[str, Callable[[Path], Any]] = {
     "linkage": lambda _: "complete",
     "unconfirmed": lambda _: True,
 }
+OF_THE_FINGERPRINT = {"views", "fpr", "false_pairs"}
+"""See tests/test_recognition.py."""
 FILTERS: dict[str, Any] = {
     "paths": "*.jpg",
     "min_bytes": 5000,
@@ -69,6 +71,7 @@ ALL = [
     for method, kind in METHODS.items()
     for name in kind.__annotations__
     if (method, name) != ("query_vectors", "metric")  # which takes other vectors
+    and name not in OF_THE_FINGERPRINT
 ]
 
 
@@ -152,7 +155,11 @@ def test_every_field_of_a_filter_reaches_them(index: Index, method: str, field: 
 def test_nothing_was_forgotten() -> None:
     """Here, and on the command line."""
     options = {each.name for each in fields(Search)}
-    assert set(VALUES) == options == {name for group in _GROUPS.values() for name in group}
+    assert (
+        {*VALUES, *OF_THE_FINGERPRINT}
+        == options
+        == {name for group in _GROUPS.values() for name in group}
+    )
     assert set(FILTERS) == {each.name for each in fields(Filter)}
 
 

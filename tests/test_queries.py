@@ -35,7 +35,8 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
 def test_only_what_is_asked_is_computed(tmp_path: Path, metric: str | None, how: str) -> None:
     source = SOURCES[how](save(tmp_path / "a.png", photo(1)))
     found = read_query(source, metric).descriptors
-    assert set(found) == ({"thumb", metric} if metric else set(DEFAULT_DESCRIPTORS))
+    wanted = {"thumb", metric, *DESCRIPTORS[metric].needs} if metric else set(DEFAULT_DESCRIPTORS)
+    assert set(found) == wanted
     everything = extract.picture_record(decode.from_image(photo(1)), tuple(DESCRIPTORS))
     assert found == {name: everything.descriptors[name] for name in found}
 
@@ -107,6 +108,7 @@ def test_gray_vectors_that_a_caller_made(metric: Any) -> None:
     [
         (["thumb"], ("thumb",)),
         (["gray8", "signature", "thumb", "gray8"], ("thumb", "signature", "gray8")),
+        (["fingerprint", "thumb"], ("thumb", "gray64", "fingerprint")),
         (DESCRIPTORS, tuple(DESCRIPTORS)),
     ],
 )

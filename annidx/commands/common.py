@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annidx.errors import UsageError
-from annidx.model import Answer, Match, path_fields
+from annidx.fields import looked_at, path_fields
+from annidx.model import Answer, Match
 from annidx.place import default_index
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ def match_fields(match: Match) -> dict[str, Any]:
         "size": match.size,
         "format": match.format,
         "low_information": match.low_information,
+        **looked_at(match),
     }
 
 

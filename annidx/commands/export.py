@@ -22,7 +22,7 @@ from annidx.commands.common import (
 )
 from annidx.commands.searching import add_search_options, search_options
 from annidx.errors import UsageError
-from annidx.model import path_fields
+from annidx.fields import path_fields
 
 if TYPE_CHECKING:
     from annidx.index import Index

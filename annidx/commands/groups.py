@@ -19,7 +19,8 @@ from annidx.commands.common import (
     print_summary,
 )
 from annidx.commands.searching import add_search_options, search_options
-from annidx.model import Group, path_fields
+from annidx.fields import path_fields
+from annidx.model import Group
 
 HELP = "groups of near-duplicates"
 DESCRIPTION = """\

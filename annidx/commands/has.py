@@ -23,7 +23,7 @@ from annidx.commands.common import (
 )
 from annidx.commands.query import add_files, exit_code, file_names, note, read_files
 from annidx.commands.searching import add_search_options, metric_of, search_options
-from annidx.model import path_fields
+from annidx.fields import path_fields
 
 HELP = "do I have this picture? exit 0 found, 20 not"
 DESCRIPTION = """\

@@ -28,7 +28,8 @@ from annidx.commands.common import (
 )
 from annidx.commands.searching import add_search_options, metric_of, search_options
 from annidx.errors import PictureUnreadable, UsageError
-from annidx.model import Answer, Match, Matches, Record, path_fields
+from annidx.fields import path_fields
+from annidx.model import Answer, Match, Matches, Record
 from annidx.native import quiet_stderr
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from annidx.commands.common import (
     print_summary,
     shown,
 )
-from annidx.model import path_fields
+from annidx.fields import path_fields
 
 HELP = "list, add, remove or move the folders that are indexed"
 DESCRIPTION = """\

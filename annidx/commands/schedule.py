@@ -14,7 +14,7 @@ from annidx.commands.build import add_nightly_options
 from annidx.commands.common import index_path, print_json, print_summary
 from annidx.commands.units import Job, crontab_line, service_unit, timer_unit
 from annidx.errors import IndexNotFound, UsageError
-from annidx.model import path_fields
+from annidx.fields import path_fields
 
 HELP = "print a crontab line or systemd units for a build every night"
 DESCRIPTION = """\

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, get_args
 
-from annidx.asking import MAX_PAIRS, Filter, K, Near, PixelSize, Turns
+from annidx.asking import CHANCES, MAX_PAIRS, Filter, K, Near, PixelSize, Turns, Views
 from annidx.commands.common import byte_count, comma_separated
 from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS
 from annidx.errors import UsageError
@@ -140,6 +140,37 @@ def _transforms(group: Group) -> None:
         default=_UNSET,
         help="also what is near to the FILE when it is flipped, turned by 90, 180 or 270 degrees, "
         "or both; each match says how (default none)",
+    )
+
+
+def _views(group: Group) -> None:
+    group.add_argument(
+        "--views",
+        choices=get_args(Views),
+        default=_UNSET,
+        help="what metric fingerprint tries: fast the pictures as they are; default also flips and "
+        "turns, and crops; thorough also turned crops",
+    )
+
+
+def _fpr(group: Group) -> None:
+    group.add_argument(
+        "--fpr",
+        type=float,
+        default=_UNSET,
+        metavar="RATE",
+        help="metric fingerprint: share of unrelated pairs that may match, such as 1e-9",
+    )
+
+
+def _false_pairs(group: Group) -> None:
+    group.add_argument(
+        "--false-pairs",
+        type=float,
+        default=_UNSET,
+        metavar="N",
+        help="metric fingerprint: as many false pairs as this archive may be expected to have "
+        f"(default {CHANCES['normal']:g})",
     )
 
 
@@ -294,6 +325,9 @@ _GROUPS: dict[str, dict[str, Callable[[Group], None]]] = {
         "k": _k,
         "limit": _limit,
         "transforms": _transforms,
+        "views": _views,
+        "fpr": _fpr,
+        "false_pairs": _false_pairs,
     },
     "which pictures": {"where": _where, "companions": _companions},
     "which pairs": {"between": _between, "reference": _reference, "since": _since},

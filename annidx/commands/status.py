@@ -16,7 +16,8 @@ from annidx.commands.common import (
     shown,
 )
 from annidx.descriptors import DESCRIPTORS
-from annidx.model import IGNORED, READABLE, STATUSES, path_fields
+from annidx.fields import path_fields
+from annidx.model import IGNORED, READABLE, STATUSES
 
 if TYPE_CHECKING:
     from annidx.index import Index

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.descriptors import DESCRIPTORS
+from annidx.images.fingerprint import gray64 as averaged
 from annidx.images.signature import pack, signature
 from annidx.images.thumb import thumb
 
@@ -30,7 +31,7 @@ class Readable(Protocol):
         """Return its luma, small, in its own shape, (h, w) uint8."""
 
 
-Compute = Callable[[Readable], bytes]
+Compute = Callable[["ReadOnce"], bytes]
 
 
 class ReadOnce:
@@ -45,6 +46,7 @@ class ReadOnce:
         self._picture = picture
         self._sizes: dict[tuple[int, int], Pixels] = {}
         self._gray: Pixels | None = None
+        self._gray64: Pixels | None = None
 
     def rgb(self, width: int, height: int) -> Pixels:
         """Return it resized, (height, width, 3) uint8 sRGB."""
@@ -58,6 +60,12 @@ class ReadOnce:
         if self._gray is None:
             self._gray = self._picture.gray()
         return self._gray
+
+    def gray64(self) -> Pixels:
+        """Return its luma averaged to 64 x 64, (64, 64) uint8."""
+        if self._gray64 is None:
+            self._gray64 = averaged(self.gray())
+        return self._gray64
 
 
 def describe(picture: Readable, names: Iterable[str]) -> dict[str, bytes]:

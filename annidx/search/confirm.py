@@ -67,7 +67,7 @@ def confirmed(
         one, other = found.one[part], found.other[part]
         limits = np.where(plain[one] & plain[other], tight, loose)
         kept[part] = _apart(signatures, one, other) <= limits
-    return RowPairs(found.one[kept], found.other[kept], found.distances[kept])
+    return found.where(kept)
 
 
 def is_plain(thumbs: Stored) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.descriptors import Descriptor
+from annidx.search.sightings import Sightings
 from annidx.search.vectors import Flags, Points, Rows, Stored, Vectors, distances, embed, reach
 
 FEW = 24
@@ -30,11 +31,15 @@ class Hits:
     distances : (m,) float64
     complete : bool
         True when these are all the rows within the cutoff.
+    seen : Sightings, optional
+        What was seen of each, when pictures were found by fingerprint: then `distances` are
+        chances.
     """
 
     rows: Rows
     distances: npt.NDArray[np.float64]
     complete: bool
+    seen: Sightings | None = None
 
 
 def search(

@@ -19,6 +19,7 @@ from annidx.errors import UsageError
 from annidx.search import exact
 from annidx.search import projection as projections
 from annidx.search.boxes import Boxed
+from annidx.search.sightings import Sightings, together
 from annidx.search.threads import ahead
 from annidx.search.vectors import Flags, Points, Rows, Vectors, distances, reach
 
@@ -68,18 +69,22 @@ class RowPairs:
     one, other : (m,) intp
         ``one < other``.
     distances : (m,) float64
+    seen : Sightings, optional
+        What was seen of each, when they were found by fingerprint: then `distances` are chances.
     """
 
     one: Rows
     other: Rows
     distances: npt.NDArray[np.float64]
+    seen: Sightings | None = None
 
     def __len__(self) -> int:
         return len(self.one)
 
     def where(self, keep: Flags) -> RowPairs:
         """Return some of the pairs; `keep` is (m,) bool."""
-        return RowPairs(self.one[keep], self.other[keep], self.distances[keep])
+        seen = None if self.seen is None else self.seen.where(keep)
+        return RowPairs(self.one[keep], self.other[keep], self.distances[keep], seen)
 
 
 def pairs(vectors: Vectors, cutoff: float, sides: Sides | None = None) -> RowPairs:
@@ -158,10 +163,12 @@ def concatenated(some: Sequence[RowPairs]) -> RowPairs:
     if not some:
         empty = np.zeros(0, np.intp)
         return RowPairs(empty, empty, np.zeros(0))
+    seen = [part.seen for part in some if part.seen is not None]
     return RowPairs(
         np.concatenate([part.one for part in some]),
         np.concatenate([part.other for part in some]),
         np.concatenate([part.distances for part in some]),
+        together(seen) if len(seen) == len(some) else None,
     )
 
 
@@ -265,8 +272,8 @@ def _decided(vectors: Vectors, one: Rows, other: Rows, cutoff: float) -> RowPair
     return RowPairs(np.minimum(one, other), np.maximum(one, other), apart[keep])
 
 
-def by_row(found: RowPairs) -> Iterator[tuple[int, Rows, npt.NDArray[np.float64]]]:
-    """Yield for every row with neighbours: the row, its neighbours' rows and their distances.
+def by_row(found: RowPairs) -> Iterator[tuple[int, Rows, npt.NDArray[np.float64], Rows]]:
+    """Yield for every row with neighbours: the row, their rows and distances, and which pairs.
 
     Rows ascending; the neighbours of a row by distance, then by row.
     """
@@ -277,4 +284,4 @@ def by_row(found: RowPairs) -> Iterator[tuple[int, Rows, npt.NDArray[np.float64]
     one, other, apart = one[order], other[order], apart[order]
     starts = np.flatnonzero(np.diff(one, prepend=-1))
     for start, stop in pairwise([*starts, len(one)]):
-        yield int(one[start]), other[start:stop], apart[start:stop]
+        yield int(one[start]), other[start:stop], apart[start:stop], order[start:stop] % len(found)

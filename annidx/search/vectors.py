@@ -127,6 +127,7 @@ def reach(descriptor: Descriptor, cutoff: float) -> float:
     43 were measured), each good to a few 1e-7 of that.
     """
     if descriptor.distance == "euclidean":
+        cutoff *= descriptor.unit
         return float((cutoff**2 + 4e-6 * descriptor.dimension * 255.0**2) ** 0.5) * 1.00001
     return float((4.0 * cutoff**2 + 1e-5) ** 0.5) * 1.00001
 
@@ -150,7 +151,7 @@ def _distances(descriptor: Descriptor, one: Stored, other: Stored) -> npt.NDArra
     difference = (x - y).astype(np.int32)
     apart = np.sqrt(_squares(difference))
     if descriptor.distance == "euclidean":
-        return apart
+        return np.asarray(apart / descriptor.unit)
     norms = np.sqrt(_squares(x.astype(np.int32))) + np.sqrt(_squares(y.astype(np.int32)))
     # Both zero: 0 / 1. Opposite ones: 1, which the last bit of a root must not exceed.
     return np.asarray(np.minimum(apart / np.maximum(norms, 1.0), 1.0))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annidx.descriptors import DESCRIPTORS
-from annidx.model import path_fields
+from annidx.fields import path_fields
 from annidx.store.rowset import Rows, Rowset
 from annidx.store.segment import Segment
 from annidx.store.snapshot import Snapshot

@@ -36,9 +36,11 @@ PAIRS = pa.schema(
         ("metric", pa.string()),
         ("kind", pa.string()),
         ("low_information", pa.bool_()),
+        ("score", pa.float64()),
+        ("chance", pa.float64()),
     ]
 )
-"""Columns of exported pairs."""
+"""Columns of exported pairs; the last two of metric fingerprint only."""
 
 GROUPS = pa.schema(
     [

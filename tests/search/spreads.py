@@ -14,7 +14,8 @@ from annidx.search.graph import Graph
 from annidx.search.vectors import Stored
 from tests import making
 
-METRICS = list(DESCRIPTORS.values())
+METRICS = [each for each in DESCRIPTORS.values() if not each.needs]
+"""Those that are compared by their own vectors alone."""
 GRAYS = [each for each in METRICS if each not in (THUMB, SIGNATURE)]
 
 

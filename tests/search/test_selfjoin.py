@@ -266,12 +266,12 @@ def test_ties_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_by_row() -> None:
     found = RowPairs(np.array([2, 2, 0]), np.array([7, 4, 2]), np.array([1.0, 1.0, 0.5]))
-    listed = [(row, others.tolist(), apart.tolist()) for row, others, apart in by_row(found)]
+    listed = [(row, *(each.tolist() for each in rest)) for row, *rest in by_row(found)]
     assert listed == [
-        (0, [2], [0.5]),
-        (2, [0, 4, 7], [0.5, 1.0, 1.0]),
-        (4, [2], [1.0]),
-        (7, [2], [1.0]),
+        (0, [2], [0.5], [2]),
+        (2, [0, 4, 7], [0.5, 1.0, 1.0], [2, 1, 0]),
+        (4, [2], [1.0], [1]),
+        (7, [2], [1.0], [0]),
     ]
 
 

@@ -1,0 +1,191 @@
+"""A second look at candidate pairs: aligned, and compared where both have structure.
+
+The first stage is a wide net: its vectors stand for whole pictures, and two unrelated pictures in
+like frames, or with like composition, lie near. What decides is whether the details agree once the
+two are aligned: the correlation of their gradients, block by block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from annidx import fingerprints
+from annidx.fingerprints import Floats
+from annidx.search import alignment
+from annidx.search.alignment import Rows
+
+GRID, BLOCK = 50, 6
+"""Pictures are compared on a 50 x 50 grid; its gradients in 8 x 8 blocks of 6 x 6."""
+TOGETHER = 128
+
+SURE = 0.93
+"""Score from which pictures that lie alike are not aligned any further."""
+
+_LIES_ALIKE = 1e-3
+_SMOOTHED = 0.7
+_SOFTENING = 4.0  # gray levels a step: a few strong edges shall not decide alone
+_STRUCTURED = 6.0  # from so much gradient energy a cell on, a block counts in full
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What a second look saw of some pairs.
+
+    Attributes
+    ----------
+    scores : (m,) float32
+        How well the details agree, 0..1: the root mean square, weighted by structure, of the
+        correlations of the gradients of 8 x 8 blocks of the overlap, negative ones counted as 0.
+    overlaps : (m,) float32
+        Share of the first region that lies within the second, 0..1.
+    structures : (m,) float32
+        How many of the 64 blocks have structure.
+    maps : (m, 2, 3) float32
+        Points of the first region (y, x in 0..1) to points of the second.
+    """
+
+    scores: Floats
+    overlaps: Floats
+    structures: Floats
+    maps: Floats
+
+    def at(self, rows: Rows | npt.NDArray[np.bool_]) -> Looks:
+        """Return some of them."""
+        return Looks(self.scores[rows], self.overlaps[rows], self.structures[rows], self.maps[rows])
+
+
+class Contents:
+    """What of some pictures is compared: grays of their contents, frames left away.
+
+    Parameters
+    ----------
+    grays : (n, 4096) uint8
+        Of the whole pictures.
+    regions : (n, 2, 3) float32
+        Where their contents lie.
+    """
+
+    def __init__(self, grays: npt.NDArray[np.uint8], regions: Floats) -> None:
+        side = fingerprints.GRAY_SIDE
+        self.coarse = np.empty((len(grays), alignment.COARSE, alignment.COARSE), np.float32)
+        self.fine = np.empty((len(grays), side, side), np.float32)
+        self.smooth = np.empty_like(self.fine)
+        self.slopes = np.empty((len(grays), 2, GRID - 2, GRID - 2), np.float32)
+        for start in range(0, len(grays), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            planes = grays[part].reshape(-1, side, side).astype(np.float32)
+            small = fingerprints.read(planes, regions[part], alignment.COARSE)
+            content = fingerprints.read(planes, regions[part], side)
+            self.coarse[part] = alignment.coarse_fields(small)
+            self.fine[part] = alignment.fine_fields(content)
+            self.smooth[part] = alignment.blurred(content, _SMOOTHED)
+            self.slopes[part] = gradients(
+                fingerprints.sample(self.smooth[part], _whole(content), GRID)
+            )
+
+
+def look(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tuple[Rows, Looks]:
+    """Align pairs of contents and compare them.
+
+    Parameters
+    ----------
+    contents : Contents
+    ones, others : (m,) intp
+        Which of them.
+    maps : (m, 2, 3) float32
+        Rough guesses of where points of the first lie in the second.
+
+    Returns
+    -------
+    (k,) intp
+        Pairs that could be aligned at all; the rest have nothing in common.
+    Looks
+        Of those, (k,).
+    """
+    every, found = [np.zeros(0, np.intp)], []
+    for start in range(0, len(ones), TOGETHER):
+        which = np.arange(start, min(start + TOGETHER, len(ones)))
+        sure, looks = _unmoved(contents, ones[which], others[which], maps[which])
+        every.append(which[sure])
+        found.append(looks)
+        which = np.delete(which, sure)
+        left, looks = _look(contents, ones[which], others[which], maps[which])
+        every.append(which[left])
+        found.append(looks)
+    return np.concatenate(every), together(found)
+
+
+def _unmoved(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tuple[Rows, Looks]:
+    """Return pairs that agree very well as they lie: most copies do, and need no aligning."""
+    alike = np.flatnonzero((np.abs(maps - fingerprints.WHOLE) < _LIES_ALIKE).all(axis=(1, 2)))
+    inside = np.ones((len(alike), GRID - 2, GRID - 2), np.float32)
+    first, second = contents.slopes[ones[alike]], contents.slopes[others[alike]]
+    looks = _agreement(first, second, inside, maps[alike])
+    sure = np.flatnonzero(looks.scores >= SURE)
+    return alike[sure], looks.at(sure)
+
+
+def _look(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tuple[Rows, Looks]:
+    coarse = alignment.template(contents.coarse[ones], alignment.COARSE_GRID)
+    left, maps = alignment.coarsely(coarse, contents.coarse[others], maps)
+    ones, others = ones[left], others[left]
+    fine = alignment.template(contents.fine[ones], alignment.FINE_GRID)
+    aligned = alignment.finely(fine, contents.fine[others], maps)
+    second, inside = alignment.read(contents.smooth[others], aligned, GRID)
+    within = inside[:, 1:-1, 1:-1] * inside[:, 2:, 1:-1] * inside[:, :-2, 1:-1]
+    within = within * inside[:, 1:-1, 2:] * inside[:, 1:-1, :-2]
+    return left, _agreement(contents.slopes[ones], gradients(second), within, aligned)
+
+
+def _agreement(first: Floats, second: Floats, within: Floats, maps: Floats) -> Looks:
+    """Compare gradients, (m, 2, 48, 48) float32 each, where `within`, (m, 48, 48), is not 0."""
+    both = _blocks((first * second).sum(axis=1) * within)
+    one, other = (_blocks((each**2).sum(axis=1) * within) for each in (first, second))
+    agree = np.clip(both / np.sqrt(one * other + 1.0), 0.0, 1.0)
+    energy = np.maximum(one, other) / BLOCK**2
+    covered = _blocks(within) / BLOCK**2
+    weights = np.minimum(energy, _STRUCTURED) * (covered > 0.5)
+    total = np.maximum(weights.sum(axis=1), 1e-6)
+    scores = np.sqrt((weights * agree**2).sum(axis=1) / total)
+    structures = (weights > 1.0).sum(axis=1).astype(np.float32)
+    return Looks(scores, within.mean(axis=(1, 2)), structures, maps)
+
+
+def gradients(grays: Floats) -> Floats:
+    """Return gradients of compressed magnitude, down and right, (m, 2, n - 2, n - 2)."""
+    result = np.empty((len(grays), 2, grays.shape[1] - 2, grays.shape[2] - 2), np.float32)
+    np.subtract(grays[:, 2:, 1:-1], grays[:, :-2, 1:-1], out=result[:, 0])
+    np.subtract(grays[:, 1:-1, 2:], grays[:, 1:-1, :-2], out=result[:, 1])
+    steepness = np.sqrt((result * result).sum(axis=1))
+    result /= np.sqrt(steepness + _SOFTENING)[:, None]
+    return result
+
+
+def _whole(pictures: Floats) -> Floats:
+    return np.ascontiguousarray(np.broadcast_to(fingerprints.WHOLE, (len(pictures), 2, 3)))
+
+
+def _blocks(cells: Floats) -> Floats:
+    """Sum cells by blocks, (m, blocks) float32."""
+    count, side, _ = cells.shape
+    blocks = side // BLOCK
+    return np.asarray(
+        cells.reshape(count, blocks, BLOCK, blocks, BLOCK)
+        .sum(axis=(2, 4))
+        .reshape(count, blocks**2)
+    )
+
+
+def together(looks: list[Looks]) -> Looks:
+    if not looks:
+        none = np.zeros(0, np.float32)
+        return Looks(none, none, none, np.zeros((0, 2, 3), np.float32))
+    return Looks(
+        np.concatenate([each.scores for each in looks]),
+        np.concatenate([each.overlaps for each in looks]),
+        np.concatenate([each.structures for each in looks]),
+        np.concatenate([each.maps for each in looks]),
+    )

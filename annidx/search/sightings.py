@@ -1,0 +1,109 @@
+"""What was seen of pairs of pictures that were found by fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from annidx.fingerprints import TURNS, Floats, turn_map
+from annidx.search import refine
+from annidx.search.alignment import inverse
+from annidx.search.refine import Looks
+from annidx.search.vectors import Flags, Rows
+
+_TRANSFORMS = (
+    *("none", "flip-horizontal", "flip-vertical", "rotate-180"),
+    *("transpose", "rotate-90", "rotate-270", "transverse"),
+)
+"""What each turn of :func:`annidx.fingerprints.turn_map` is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """Pictures that may match, each pair once, in no particular order.
+
+    Attributes
+    ----------
+    one, other : (m,) intp
+        Rows; `one` may count queries instead.
+    distances : (m,) float64
+        Of the nearest variant and view: the first stage's.
+    maps : (m, 2, 3) float32
+        Where points of `other` (y, x in 0..1 of its frame) lie in `one`.
+    looks : Looks or None
+        The second look's, once there was one; its maps are of the contents, other to one.
+    """
+
+    one: Rows
+    other: Rows
+    distances: npt.NDArray[np.float64]
+    maps: Floats
+    looks: Looks | None = None
+
+    def __len__(self) -> int:
+        return len(self.one)
+
+    def transforms(self) -> list[str]:
+        """Return how each `one` has to be turned to lie as `other` does; see transforms.NAMES."""
+        linear = self.maps[:, :, :2] / np.linalg.norm(self.maps[:, :, :2], axis=1, keepdims=True)
+        turns = np.stack([turn_map(turn)[:, :2] for turn in range(TURNS)])
+        nearest = np.einsum("mij,tij->mt", linear, turns).argmax(axis=1)
+        return [_TRANSFORMS[turn] for turn in nearest]
+
+    @property
+    def scores(self) -> Floats:
+        """How well the details agree, (m,) float32 in 0..1."""
+        return np.zeros(len(self), np.float32) if self.looks is None else self.looks.scores
+
+    def asked_as(self, row: int) -> Sightings:
+        """Return the same pairs with that row as `one` of all of them."""
+        swap = self.one != row
+        maps = self.maps.copy()
+        maps[swap] = inverse(self.maps[swap])
+        other = np.where(swap, self.one, self.other)
+        one = np.full_like(other, row)
+        return Sightings(one, other, self.distances, maps, self.looks)
+
+    def where(self, keep: Flags | Rows) -> Sightings:
+        """Return some of them."""
+        looks = None if self.looks is None else self.looks.at(keep)
+        return Sightings(
+            *(self.one[keep], self.other[keep], self.distances[keep], self.maps[keep]), looks
+        )
+
+
+def once(every: Sightings) -> Sightings:
+    """Keep of pairs that were found from both sides the nearer, as (lower row, higher row)."""
+    swap = every.one > every.other
+    one, other = np.minimum(every.one, every.other), np.maximum(every.one, every.other)
+    maps = every.maps.copy()
+    maps[swap] = inverse(every.maps[swap])
+    order = np.lexsort((every.distances, other, one))
+    one, other = one[order], other[order]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (one[1:] != one[:-1]) | (other[1:] != other[:-1])
+    order = order[first]
+    return Sightings(one[first], other[first], every.distances[order], maps[order])
+
+
+def none() -> Sightings:
+    """Return no sightings."""
+    empty = np.zeros(0, np.intp)
+    return Sightings(
+        empty, empty, np.zeros(0), np.zeros((0, 2, 3), np.float32), refine.together([])
+    )
+
+
+def together(parts: Sequence[Sightings]) -> Sightings:
+    """Return several as one; looks only if all have them."""
+    looks = [each.looks for each in parts if each.looks is not None]
+    return Sightings(
+        np.concatenate([each.one for each in parts]),
+        np.concatenate([each.other for each in parts]),
+        np.concatenate([each.distances for each in parts]),
+        np.concatenate([each.maps for each in parts]),
+        refine.together(looks) if len(looks) == len(parts) else None,
+    )

@@ -1,0 +1,150 @@
+"""Searches by fingerprint through the API: what is found, what is told, what limits it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import annidx
+from annidx import Filter, Index
+from annidx.errors import UsageError
+from annidx.options import Options
+from tests.images.pictures import SHIPPED
+
+HELD = ("thumb", "signature", "fingerprint")
+METRIC: dict[str, Any] = {"metric": "fingerprint"}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    place = tmp_path_factory.mktemp("recognition") / "index"
+    annidx.build([SHIPPED], index=place, options=Options(descriptors=HELD))
+    return annidx.open(place)
+
+
+def names(found: Any) -> set[str]:
+    return {Path(match.path).name for match in found}
+
+
+def test_needs_come_with_a_descriptor(index: Index) -> None:
+    assert set(index.manifest.descriptors) == {*HELD, "gray64"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("2019-holiday/summit-sunset.jpg", "summit-sunset-mirrored.jpg"),
+        ("2019-holiday/summit-sunset.jpg", "summit-sunset-bright.jpg"),
+        ("2019-holiday/summit-sunset.jpg", "summit-sunset-framed.jpg"),
+        ("2019-holiday/edited/aitzgorri-meadow-crop.jpg", "aitzgorri-meadow.jpg"),
+        ("2019-holiday/aitzgorri-meadow.jpg", "aitzgorri-meadow-framed.jpg"),
+        ("exports/prints/fig-bowl-framed.jpg", "fig-bowl.jpg"),
+    ],
+)
+def test_edits_are_found(index: Index, asked: str, expected: str) -> None:
+    found = index.query(SHIPPED / asked, k=None, **METRIC)
+    assert expected in names(found)
+    assert found.answer.metric == "fingerprint"
+    for match in found:
+        assert match.score is not None
+        assert match.chance is not None
+        assert 0 <= match.score <= 1
+        assert match.chance <= 1  # one false pair in the archive, by default
+    chances = [match.chance or 0.0 for match in found]
+    assert chances == sorted(chances)
+
+
+def test_how_a_match_is_turned(index: Index) -> None:
+    found = index.query(SHIPPED / "2019-holiday/summit-sunset.jpg", k=None, **METRIC)
+    (mirrored,) = [each for each in found if each.path.endswith("mirrored.jpg")]
+    assert mirrored.transform == "flip-horizontal"
+
+
+def test_pairs_are_those_of_the_queries(index: Index) -> None:
+    pairs = index.find_pairs(**METRIC)
+    assert len(pairs) > 30
+    assert len({(pair.raw_a, pair.raw_b) for pair in pairs}) == len(pairs)
+    chances = [pair.chance or 0.0 for pair in pairs]
+    assert chances == sorted(chances)
+    of_one = SHIPPED / "2020-home/coffee.jpg"
+    asked = names(index.query(of_one, k=None, **METRIC))
+    paired = {
+        Path(other).name
+        for pair in pairs
+        for one, other in ((pair.a, pair.b), (pair.b, pair.a))
+        if Path(one) == of_one.resolve()
+    }
+    assert paired == asked
+    assert paired >= {"coffee-mirrored.jpg", "coffee-edit.jpg"}
+
+
+def test_neighbours_and_groups(index: Index) -> None:
+    found = index.neighbours(k=2, **METRIC)
+    assert all(1 <= len(each) <= 2 for each in found)
+    assert not found.answer.complete
+    groups = index.groups(**METRIC)
+    (sunsets,) = [g for g in groups if any("sunset" in path for path in g.paths)]
+    assert all("sunset" in path for path in sunsets.paths)
+    assert 0 < sunsets.diameter <= 2
+    complete = index.groups(linkage="complete", **METRIC)
+    assert sum(len(group.paths) for group in complete) <= sum(len(g.paths) for g in groups)
+
+
+def test_a_table(index: Index) -> None:
+    table = index.pairs(**METRIC)
+    assert table.num_rows == len(index.find_pairs(**METRIC))
+
+
+def test_has(index: Index) -> None:
+    assert index.has(SHIPPED / "2020-home/coffee-mirrored.jpg", **METRIC)
+    assert not index.has(SHIPPED / "scans/brick-wall.jpg", where=Filter(formats="PNG"), **METRIC)
+
+
+@pytest.mark.parametrize(
+    ("fewer", "more"),
+    [
+        ({"false_pairs": 1e-9}, {"false_pairs": 100.0}),
+        ({"fpr": 1e-12}, {"fpr": 1e-3}),
+        ({"cutoff": 0.1}, {}),
+        ({"views": "fast"}, {"views": "default"}),
+        ({"where": Filter(formats="PNG")}, {}),
+        ({"limit": 3}, {}),
+    ],
+)
+def test_what_limits_it(index: Index, fewer: dict[str, Any], more: dict[str, Any]) -> None:
+    assert len(index.find_pairs(**METRIC, **fewer)) < len(index.find_pairs(**METRIC, **more))
+    asked = SHIPPED / "2019-holiday/summit-sunset.jpg"
+    few, many = (len(index.query(asked, k=None, **METRIC, **each)) for each in (fewer, more))
+    assert few <= many
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "thumb", "fpr": 1e-6}, "fpr goes with metric fingerprint, not with thumb"),
+        ({"metric": "thumb", "views": "fast"}, "views goes with metric fingerprint"),
+        ({**METRIC, "transforms": "flips"}, "flips and turns by itself: give views"),
+        ({**METRIC, "fpr": 0.0}, "fpr is 0.0, expected a number above 0"),
+        ({**METRIC, "false_pairs": -1.0}, "false_pairs is -1.0, expected"),
+        ({**METRIC, "false_pairs": 1.0, "fpr": 1e-6}, "each limit chance: give one"),
+        ({**METRIC, "false_pairs": 1.0, "match": "strict"}, "each limit chance: give one"),
+        ({**METRIC, "views": "all"}, "views is 'all', expected one of 'fast', 'default'"),
+    ],
+)
+def test_what_is_refused(index: Index, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        index.query(SHIPPED / "2020-home/coffee.jpg", **options)
+
+
+def test_there_is_neither_a_graph_nor_a_recall_of_it_yet(index: Index) -> None:
+    with pytest.raises(UsageError, match="there is no recall to measure"):
+        index.recall("fingerprint")
+    with pytest.raises(UsageError, match="no graph for fingerprint yet"):
+        annidx.build(index=index.snapshot.index, options=Options(graph_metrics=["fingerprint"]))
+
+
+def test_a_vector_alone_cannot_be_asked(index: Index) -> None:
+    with pytest.raises(UsageError, match="needs the picture beside its vector"):
+        index.query_vectors([[0] * 64], **METRIC)
