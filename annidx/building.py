@@ -449,9 +449,6 @@ def _graph_metrics(options: Options, was: Manifest, names: Sequence[str]) -> tup
             held = ", ".join(names)
             message = f"no graph for {name}: the index holds {held} (see --descriptors)"
             raise UsageError(message)
-        if descriptor(name).needs:
-            message = f"no graph for {name} yet: its searches compare with every picture"
-            raise UsageError(message)
     return tuple(sorted({DEFAULT_METRIC, *(remembered if wanted is None else wanted)}))
 
 

@@ -166,8 +166,11 @@ FINGERPRINT = Descriptor(
     slots=4,
     needs=("thumb", "gray64"),
 )
-VIEW = replace(FINGERPRINT, width=FINGERPRINT.width // FINGERPRINT.slots, slots=1)
-"""One view of a picture, of the four slots that are stored of each."""
+VIEW = replace(FINGERPRINT, width=FINGERPRINT.width // FINGERPRINT.slots, slots=1, cutoff=0.6)
+"""One view of a picture, of the four slots that are stored of each.
+
+Its cutoff is what graphs are certified at: within it a view has some neighbours, not hundreds.
+"""
 
 _ALL = (THUMB, SIGNATURE, GRAY8, GRAY16, GRAY20, GRAY64, FINGERPRINT)
 DESCRIPTORS = {each.name: each for each in _ALL}

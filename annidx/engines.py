@@ -13,7 +13,7 @@ import numpy as np
 
 from annidx import graphs
 from annidx.asking import Views
-from annidx.descriptors import Descriptor, descriptor
+from annidx.descriptors import FINGERPRINT, VIEW, Descriptor, descriptor
 from annidx.errors import UsageError
 from annidx.model import Choice, Engine, Plan
 from annidx.recognition import Recognition
@@ -84,7 +84,9 @@ class Engines:
     @cached_property
     def recognition(self) -> Recognition:
         """What finds pictures by fingerprint."""
-        return Recognition(self.snapshot)
+        nodes = sum(each.nodes for each in self.usable_graphs(FINGERPRINT.name))
+        views = self.vectors(FINGERPRINT.name)
+        return Recognition(self.snapshot, views, nodes, lambda: self._loaded(FINGERPRINT))
 
     @cached_property
     def pictures(self) -> int:
@@ -97,7 +99,8 @@ class Engines:
 
     def uncovered(self, metric: str) -> int:
         """Return how many pictures no usable graph covers: they are searched exactly."""
-        return len(graphs.uncovered_rows(self.snapshot.pictures.live, self._usable(metric)))
+        rows = graphs.uncovered_rows(self.vectors(metric).live, self._usable(metric))
+        return len(np.unique(rows // descriptor(metric).slots))
 
     def vectors(self, metric: str) -> Vectors:
         """Return the stored descriptors of a metric."""
@@ -224,13 +227,14 @@ class Engines:
         found = _gathered(wanted, max_pairs)
         return Joined(found, plan.engine, len(found))
 
-    def recognised(
+    def recognised(  # noqa: PLR0913 - each says something else of the pairs that are wanted
         self,
         limit: float,
         chance: float,
         max_pairs: int,
         *,
         views: Views,
+        engine: Choice = "auto",
         among: Flags | None = None,
         sides: Sequence[Sides] = (),
         keep: Callable[[RowPairs], Flags] | None = None,
@@ -240,13 +244,16 @@ class Engines:
         live = self.snapshot.pictures.live if among is None else self.snapshot.pictures.live & among
         first = min(sides, key=Sides.possible) if sides else None
         asked = np.flatnonzero(live if first is None else live & first.smaller)
-        parts = self.recognition.parts(limit, chance, asked, views=views, among=among)
+        used = self.recognition.engine(len(asked), views, engine)
+        parts = self.recognition.parts(
+            *(limit, chance, asked), views=views, engine=used, among=among
+        )
         wanted = _wanted(parts, sides, keep)
         if nearest is not None:
             found, count = selfjoin.nearest_of(wanted, nearest, max_pairs)
-            return Joined(found, "exact", count)
+            return Joined(found, used, count)
         found = _gathered(wanted, max_pairs)
-        return Joined(found, "exact", len(found))
+        return Joined(found, used, len(found))
 
     def _request(
         self,
@@ -298,10 +305,9 @@ class Engines:
         if sample < 1:
             message = f"sample is {sample}, expected 1 or more"
             raise UsageError(message)
-        if measure.needs:
-            message = f"{measure.name} compares with every picture: there is no recall to measure"
-            raise UsageError(message)
         vectors = self.vectors(measure.name)
+        measure = vectors.descriptor  # of the fingerprint, one view
+        limit = min(limit, measure.cutoff) if measure is VIEW else limit
         stored = vectors.take(recalls.sampled(np.flatnonzero(vectors.live), sample))
         # As one query would be answered: for all of the sample together a scan may be cheaper.
         one = self._request("query", measure, vectors, 1, limit, None, None)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from annidx.descriptors import DESCRIPTORS
+from annidx.descriptors import DESCRIPTORS, descriptor
 from annidx.fields import looked_at, path_fields
 from annidx.model import IGNORED, Answer, Group, Groups, Pair, Pairs
 from annidx.store.listing import export_files
 from annidx.store.snapshot import Snapshot
-from annidx.store.tables import GROUPS, PAIRS, Export, export_rows
+from annidx.store.tables import GROUPS, NEAR_PAIRS, PAIRS, Export, export_rows
 
 
 def pictures(opened: Snapshot, *, descriptors: bool = False) -> Export:
@@ -37,7 +37,8 @@ def failed(opened: Snapshot) -> Export:
 def of_answer(found: Pairs | Groups) -> Export:
     """Return pairs, one row each, or groups, one row a picture; in their order."""
     if isinstance(found, Pairs):
-        return export_rows(PAIRS, map(pair_fields, found), _searched("pairs", found.answer))
+        schema = PAIRS if descriptor(found.answer.metric).needs else NEAR_PAIRS
+        return export_rows(schema, map(pair_fields, found), _searched("pairs", found.answer))
     rows = (row for group in found for row in _members(group))
     return export_rows(GROUPS, rows, _searched("groups", found.answer))
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from annidx.descriptors import descriptor
+from annidx import fingerprints
+from annidx.descriptors import VIEW, descriptor
 from annidx.search import graph as graphs
 from annidx.search.query import Placed
 from annidx.search.recall import TARGET, Certificate, certify
@@ -31,25 +32,36 @@ class Usable(NamedTuple):
 
 
 def vectors_of(opened: Snapshot, metric: str) -> Vectors:
-    """Return the descriptors of a metric over all rows of a snapshot's pictures."""
+    """Return the descriptors of a metric over all rows of a snapshot's pictures.
+
+    Of a descriptor with several slots each slot is a row, and live if it holds a view.
+    """
+    measure, live = descriptor(metric), opened.pictures.live
     blocks = opened.pictures.descriptors(metric)
-    return Vectors(descriptor(metric), blocks, opened.pictures.live)
+    if measure.slots == 1:
+        return Vectors(measure, blocks, live)
+    there = [np.zeros(0, np.bool_), *(fingerprints.present(block).ravel() for block in blocks)]
+    views = [block.reshape(-1, VIEW.width) for block in blocks]
+    return Vectors(VIEW, views, np.concatenate(there) & np.repeat(live, measure.slots))
 
 
-def covered_rows(opened: Snapshot, segments: Sequence[str]) -> range:
-    """Return the rows of a graph's segments; none when they are not all there, side by side."""
+def covered_rows(opened: Snapshot, segments: Sequence[str], slots: int = 1) -> range:
+    """Return the rows of a graph's segments; none when they are not all there, side by side.
+
+    With several `slots` a picture, those are counted.
+    """
     names = [entry.sha256 for entry in opened.pictures.entries]
     first = names.index(segments[0]) if segments and segments[0] in names else 0
     if not segments or names[first : first + len(segments)] != list(segments):
         return range(0)
     starts = opened.pictures.starts
-    return range(int(starts[first]), int(starts[first + len(segments)]))
+    return range(slots * int(starts[first]), slots * int(starts[first + len(segments)]))
 
 
 def usable(opened: Snapshot, metric: str) -> list[Usable]:
     """Return the graphs that may answer for a metric."""
     found = [
-        Usable(entry, covered_rows(opened, entry.segments))
+        Usable(entry, covered_rows(opened, entry.segments, descriptor(metric).slots))
         for entry in opened.manifest.graphs
         if entry.metric == metric and entry.usable
     ]
@@ -127,7 +139,7 @@ def make(
         None when no row of the segments is live.
     """
     vectors = vectors_of(opened, metric)
-    covers = covered_rows(opened, segments)
+    covers = covered_rows(opened, segments, descriptor(metric).slots)
     rows = np.flatnonzero(vectors.live[covers.start : covers.stop]) + covers.start
     if len(rows) == 0:
         return None

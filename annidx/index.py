@@ -351,6 +351,7 @@ class Index:
             found = self.engines.recognised(
                 *(limit, wanted.chance_of(self.pictures), wanted.max_pairs),
                 views=wanted.views,
+                engine="exact" if wanted.exact else wanted.engine,
                 among=among,
                 sides=sides,
                 keep=keep,

@@ -132,17 +132,18 @@ class Nearest:
         """Search by fingerprint, in one pass for each size that is asked for."""
         sizes = [self._size(query, "none") for query in asked]
         found: dict[int, Variants] = {}
+        recognition = self._engines.recognition
+        engine = recognition.engine(len(asked), self._wanted.views, self._engine)
         chance = self._wanted.chance_of(self._engines.pictures)
         for size in set(sizes):
             places = [at for at, each in enumerate(sizes) if each == size]
-            hits = self._engines.recognition.search(
+            hits = recognition.search(
                 *(stored[places], self._limit, chance, fetch),
                 views=self._wanted.views,
+                engine=engine,
                 among=self._among(size),
             )
-            found |= {
-                at: Variants(each, {}, "exact") for at, each in zip(places, hits, strict=True)
-            }
+            found |= {at: Variants(each, {}, engine) for at, each in zip(places, hits, strict=True)}
         return [found[at] for at in range(len(asked))]
 
     def _turned(self, stored: Stored, batch: Sequence[tuple[int, str]]) -> Stored:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from annidx import fingerprints
 from annidx.asking import Views
 from annidx.descriptors import FINGERPRINT, GRAY64, THUMB, VIEW, descriptor
+from annidx.errors import UsageError
 from annidx.graphs import vectors_of
-from annidx.search import recognise
+from annidx.model import Choice, Engine
+from annidx.search import net, recognise
 from annidx.search.exact import Hits
+from annidx.search.query import Placed, Tail
 from annidx.search.recognise import Archive, Pictures
 from annidx.search.selfjoin import RowPairs
 from annidx.search.sightings import Sightings
@@ -22,6 +24,13 @@ from annidx.search.vectors import Flags, Rows, Stored, Vectors
 from annidx.store.snapshot import Snapshot
 
 Chances = npt.NDArray[np.float64]
+
+VARIANTS: dict[Views, int] = {"fast": 2, "default": 40, "thorough": 210}
+"""About so many variants of a picture are tried."""
+NODES = 48
+"""So many nodes of a graph are taken for each variant."""
+SCAN_S, GRAPH_S, LOAD_S = 2.5e-9, 1.5e-4, 3e-6
+"""CPU seconds: to compare a variant with a slot, to ask a graph for one, to load a node."""
 
 
 class Recognition:
@@ -31,25 +40,69 @@ class Recognition:
     ----------
     snapshot : Snapshot
         Its index holds fingerprints.
+    views : Vectors
+        Its views.
+    nodes : int
+        Of the graphs that cover views, 0 when there are none.
+    loaded : callable
+        Returns these graphs and what they leave out, loading them at the first call.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        views: Vectors,
+        nodes: int,
+        loaded: Callable[[], tuple[list[Placed], Tail]],
+    ) -> None:
+        self._snapshot, self._views = snapshot, views
+        self._nodes, self._load = nodes, loaded
+        self._is_loaded = False
 
     @cached_property
     def archive(self) -> Archive:
         """What is stored of all rows."""
-        live = self._snapshot.pictures.live
-        blocks = self._snapshot.pictures.descriptors(FINGERPRINT.name)
-        present = [fingerprints.present(block).ravel() for block in blocks]
-        there = np.concatenate([np.zeros(0, np.bool_), *present])
-        views = [block.reshape(-1, VIEW.width) for block in blocks]
-        return Archive(
-            Vectors(FINGERPRINT, blocks, live),
-            Vectors(VIEW, views, there & np.repeat(live, FINGERPRINT.slots)),
-            vectors_of(self._snapshot, GRAY64.name),
-            vectors_of(self._snapshot, THUMB.name),
-        )
+        pictures = self._snapshot.pictures
+        prints = Vectors(FINGERPRINT, pictures.descriptors(FINGERPRINT.name), pictures.live)
+        grays, thumbs = (vectors_of(self._snapshot, each.name) for each in (GRAY64, THUMB))
+        return Archive(prints, self._views, grays, thumbs)
+
+    def engine(self, pictures: int, views: Views, choice: Choice) -> Engine:
+        """Return which engine finds what is near to the variants of so many pictures.
+
+        Raises
+        ------
+        UsageError
+            When the graph is asked for and there is none.
+        """
+        if self._nodes == 0 or choice == "exact":
+            if choice == "graph":
+                message = (
+                    "there is no usable graph for fingerprint: "
+                    '"annidx build --graphs fingerprint" makes one, or ask engine auto'
+                )
+                raise UsageError(message)
+            return "exact"
+        variants = pictures * VARIANTS[views]
+        scan_s = variants * len(self._views) * SCAN_S
+        graph_s = variants * GRAPH_S + (0 if self._is_loaded else self._nodes * LOAD_S)
+        return "graph" if choice == "graph" or graph_s < scan_s else "exact"
+
+    def _cast(self, engine: Engine) -> recognise.Cast:
+        if engine == "exact":
+            return recognise.scanned
+        placed, tail = self._load()
+        self._is_loaded = True
+
+        def cast(vectors: Vectors, codes: Stored, owners: Rows) -> net.Caught:
+            return net.in_graphs(
+                *(vectors, placed, tail, codes, owners),
+                radius=recognise.RADIUS,
+                most=recognise.ROUNDS[-1],
+                count=NODES,
+            )
+
+        return cast
 
     @cached_property
     def wholes(self) -> Vectors:
@@ -66,6 +119,7 @@ class Recognition:
         k: int | None,
         *,
         views: Views,
+        engine: Engine,
         among: Flags | None,
     ) -> list[Hits]:
         """Return the rows that match some pictures, by chance.
@@ -79,11 +133,13 @@ class Recognition:
         k : int or None
             At most so many, and the ties of the last.
         views : {'fast', 'default', 'thorough'}
+        engine : {'graph', 'exact'}
         among : (n,) bool, optional
             Only these rows are to be found.
         """
         archive = self.archive if among is None else self.archive.only(among)
-        found = recognise.of_pictures(archive, _pictures(stored), views=views)
+        cast = self._cast(engine)
+        found = recognise.of_pictures(archive, _pictures(stored), views=views, cast=cast)
         chances = self.chances(found)
         order = np.lexsort((found.other, chances, found.one))
         near = (chances <= chance) & (found.distances <= limit)
@@ -95,11 +151,18 @@ class Recognition:
         ]
 
     def parts(
-        self, limit: float, chance: float, asked: Rows, *, views: Views, among: Flags | None
+        self,
+        limit: float,
+        chance: float,
+        asked: Rows,
+        *,
+        views: Views,
+        engine: Engine,
+        among: Flags | None,
     ) -> Iterator[RowPairs]:
         """Yield the pairs of some rows with any; their `distances` are chances."""
         archive = self.archive if among is None else self.archive.only(among)
-        for part in recognise.of_rows(archive, asked, views=views):
+        for part in recognise.of_rows(archive, asked, views=views, cast=self._cast(engine)):
             chances = self.chances(part)
             near = (chances <= chance) & (part.distances <= limit)
             seen = part.where(near)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from annidx.options import Options
 from tests.images.pictures import SHIPPED
 
 HELD = ("thumb", "signature", "fingerprint")
+GRAPHS = ("thumb", "fingerprint")
 METRIC: dict[str, Any] = {"metric": "fingerprint"}
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     place = tmp_path_factory.mktemp("recognition") / "index"
-    annidx.build([SHIPPED], index=place, options=Options(descriptors=HELD))
+    annidx.build([SHIPPED], index=place, options=Options(descriptors=HELD, graph_metrics=GRAPHS))
     return annidx.open(place)
 
 
@@ -80,6 +82,46 @@ def test_pairs_are_those_of_the_queries(index: Index) -> None:
     assert paired >= {"coffee-mirrored.jpg", "coffee-edit.jpg"}
 
 
+def test_engines_agree(index: Index) -> None:
+    """Graphs of views, nodes of which stand for several of them."""
+    (entry,) = index.engines.usable_graphs("fingerprint")
+    assert entry.nodes > len(index)
+    assert index.engines.uncovered("fingerprint") == 0
+    by_graph, exactly = (index.find_pairs(engine=each, **METRIC) for each in ("graph", "exact"))
+    assert (by_graph.answer.engine, exactly.answer.engine) == ("graph", "exact")
+    assert list(by_graph) == list(exactly)
+    asked = SHIPPED / "2019-holiday/summit-sunset.jpg"
+    found = [list(index.query(asked, engine=each, **METRIC)) for each in ("graph", "exact")]
+    assert found[0] == found[1] != []
+    assert index.query(asked, exact=True, **METRIC).answer.exact
+
+
+def test_the_recall_of_the_graph_is_that_of_its_views(index: Index) -> None:
+    measured = index.recall("fingerprint")
+    assert measured.cutoff == 0.6
+    assert measured.certificate.recall == 1
+
+
+def test_a_graph_that_is_not_there(tmp_path: Path) -> None:
+    annidx.build([SHIPPED / "2020-home"], index=tmp_path, options=Options(descriptors=HELD))
+    opened = annidx.open(tmp_path)
+    assert opened.find_pairs(**METRIC).answer.engine == "exact"
+    with pytest.raises(UsageError, match="no usable graph for fingerprint"):
+        opened.find_pairs(engine="graph", **METRIC)
+
+
+def test_pictures_that_no_graph_covers_are_found(tmp_path: Path) -> None:
+    place, root = tmp_path / "index", tmp_path / "root"
+    shutil.copytree(SHIPPED / "2020-home", root)
+    annidx.build([root], index=place, options=Options(descriptors=HELD, graph_metrics=GRAPHS))
+    shutil.copy(SHIPPED / "2019-holiday/edited/summit-sunset-bright.jpg", root)
+    annidx.build(index=place)
+    opened = annidx.open(place)
+    assert opened.engines.uncovered("fingerprint") == 1
+    asked = SHIPPED / "2019-holiday/summit-sunset.jpg"
+    assert names(opened.query(asked, engine="graph", **METRIC)) == {"summit-sunset-bright.jpg"}
+
+
 def test_neighbours_and_groups(index: Index) -> None:
     found = index.neighbours(k=2, **METRIC)
     assert all(1 <= len(each) <= 2 for each in found)
@@ -136,13 +178,6 @@ def test_what_limits_it(index: Index, fewer: dict[str, Any], more: dict[str, Any
 def test_what_is_refused(index: Index, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         index.query(SHIPPED / "2020-home/coffee.jpg", **options)
-
-
-def test_there_is_neither_a_graph_nor_a_recall_of_it_yet(index: Index) -> None:
-    with pytest.raises(UsageError, match="there is no recall to measure"):
-        index.recall("fingerprint")
-    with pytest.raises(UsageError, match="no graph for fingerprint yet"):
-        annidx.build(index=index.snapshot.index, options=Options(graph_metrics=["fingerprint"]))
 
 
 def test_a_vector_alone_cannot_be_asked(index: Index) -> None:

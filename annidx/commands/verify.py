@@ -16,7 +16,6 @@ from annidx.commands.common import (
     share,
     shown_text,
 )
-from annidx.descriptors import descriptor
 from annidx.errors import IndexDamaged, UsageError
 
 if TYPE_CHECKING:
@@ -92,8 +91,7 @@ def _measure(args: argparse.Namespace) -> int:
     options = {"sample": args.sample} if args.sample else {}
     least = 0.999 if args.min_recall is None else args.min_recall
     missed = 0
-    held = (name for name in sorted(index.manifest.descriptors) if not descriptor(name).needs)
-    for metric in [args.metric] if args.metric else held:
+    for metric in [args.metric] if args.metric else sorted(index.manifest.descriptors):
         found = index.recall(metric, **options)
         misses = found.certificate.misses(least)
         missed += misses

@@ -89,6 +89,26 @@ class Graph:
         nodes, squared = self.handle.knnQuery(point, k=max(1, min(count, self.nodes)))
         return nodes.astype(np.intp), squared
 
+    def nearest_of_each(
+        self, points: Points, count: int, threads: int
+    ) -> tuple[Rows, npt.NDArray[np.int32]]:
+        """Return about `count` nearest nodes of each point, as rows that these stand for.
+
+        Returns
+        -------
+        (m,) intp
+            Which point.
+        (m,) int32
+            A row, counted as in `members`; near-equal ones and copies included.
+        """
+        count = max(1, min(count, self.nodes))
+        answers = self.handle.knnQueryBatch(points, k=count, num_threads=max(1, threads))
+        which = np.repeat(np.arange(len(points)), [len(nodes) for nodes, _ in answers])
+        nodes = np.concatenate([np.zeros(0, np.int32), *(nodes for nodes, _ in answers)])
+        sizes = self.offsets[nodes + 1] - self.offsets[nodes]
+        starts = np.repeat(self.offsets[nodes] - np.cumsum(sizes) + sizes, sizes)
+        return np.repeat(which, sizes), self.members[starts + np.arange(int(sizes.sum()))]
+
     def rows_of(self, nodes: Rows) -> Rows:
         """Return the rows of some nodes, copies included, ascending."""
         parts = [self.members[self.offsets[node] : self.offsets[node + 1]] for node in nodes]

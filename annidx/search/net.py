@@ -5,15 +5,17 @@ It is a wide net and no judge: see refine.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from annidx.fingerprints import SLOTS
+from annidx.native import processors
+from annidx.search.query import Placed, Tail
 from annidx.search.threads import ahead
-from annidx.search.vectors import Flags, Points, Rows, Stored, Vectors, embed
+from annidx.search.vectors import Flags, Points, Rows, Stored, Vectors, distances, embed
 
 _BLOCK = 4096
 _TOGETHER = 512
@@ -45,7 +47,15 @@ class Caught:
         return Caught(self.variants[keep], self.rows[keep], self.views[keep], self.distances[keep])
 
 
-def scan(vectors: Vectors, codes: Stored, owners: Rows, *, radius: float, most: int) -> Caught:
+def scan(
+    vectors: Vectors,
+    codes: Stored,
+    owners: Rows,
+    *,
+    radius: float,
+    most: int,
+    slots: Rows | None = None,
+) -> Caught:
     """Compare variants with all stored views.
 
     Parameters
@@ -59,6 +69,8 @@ def scan(vectors: Vectors, codes: Stored, owners: Rows, *, radius: float, most: 
         Inclusive, as the distance of two unit vectors.
     most : int
         At most so many rows an owner, the nearest.
+    slots : (n,) intp, optional
+        Only these; by default all live ones.
     """
     points = embed(vectors.descriptor, codes)
     squares = np.einsum("ij,ij->i", points, points)
@@ -66,12 +78,58 @@ def scan(vectors: Vectors, codes: Stored, owners: Rows, *, radius: float, most: 
     limit = (radius * unit) ** 2
 
     def compare(block: tuple[Rows, Stored]) -> Caught:
-        slots, stored = block
+        which, stored = block
         others = embed(vectors.descriptor, stored)
-        variants, near, squared = _near(points, squares, others, slots, limit)
+        variants, near, squared = _near(points, squares, others, which, limit)
         return _best(variants, near, np.sqrt(np.maximum(squared, 0)) / unit, owners, most)
 
-    return _best_of(ahead(compare, vectors.blocks()), owners, most)
+    return _best_of(ahead(compare, vectors.blocks(slots)), owners, most)
+
+
+def in_graphs(
+    vectors: Vectors,
+    graphs: Sequence[Placed],
+    tail: Tail | None,
+    codes: Stored,
+    owners: Rows,
+    *,
+    radius: float,
+    most: int,
+    count: int,
+) -> Caught:
+    """Ask graphs for the nearest of each variant; see :func:`scan`.
+
+    Parameters
+    ----------
+    graphs : Sequence of Placed
+    tail : Tail, optional
+        Rows that no graph covers; they are compared with all variants.
+    count : int
+        So many nodes of each graph are taken for each variant.
+    """
+    found = []
+    for graph, first in graphs:
+        points = graph.project(vectors, codes)
+        variants, members = graph.nearest_of_each(points, count, processors())
+        slots = members.astype(np.intp) + first
+        live = vectors.live[slots]
+        variants, slots = variants[live], slots[live]
+        apart = _apart(vectors, codes, variants, slots)
+        near = apart <= radius
+        found.append(_best(variants[near], slots[near], apart[near], owners, most))
+    if tail is not None and len(tail.rows):
+        rest = tail.rows[vectors.live[tail.rows]]
+        found.append(scan(vectors, codes, owners, radius=radius, most=most, slots=rest))
+    return _best_of(iter(found), owners, most)
+
+
+def _apart(vectors: Vectors, codes: Stored, variants: Rows, slots: Rows) -> npt.NDArray[np.float64]:
+    result = np.empty(len(slots))
+    for start in range(0, len(slots), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        stored = vectors.take(slots[part])
+        result[part] = distances(vectors.descriptor, codes[variants[part]], stored)
+    return result
 
 
 def _near(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from annidx.asking import Views
 from annidx.fingerprints import Floats
 from annidx.search import net, refine
 from annidx.search.alignment import composed, inverse
+from annidx.search.net import Caught
 from annidx.search.sightings import Sightings, none, once, together
 from annidx.search.threads import ahead
 from annidx.search.vectors import Flags, Rows, Stored, Vectors
@@ -79,16 +80,35 @@ class Pictures:
         return np.asarray(every[np.arange(len(there)), last], np.float32)
 
 
+Cast = Callable[[Vectors, Stored, Rows], Caught]
+"""Finds what is near to variants: vectors of views, codes and owners as :func:`net.scan` takes."""
+
+
+def scanned(vectors: Vectors, codes: Stored, owners: Rows) -> Caught:
+    """Compare variants with all views."""
+    return net.scan(vectors, codes, owners, radius=RADIUS, most=ROUNDS[-1])
+
+
 def of_pictures(
-    archive: Archive, asked: Pictures, *, views: Views, floor: float = FLOOR
+    archive: Archive,
+    asked: Pictures,
+    *,
+    views: Views,
+    floor: float = FLOOR,
+    cast: Cast = scanned,
 ) -> Sightings:
     """Return the rows that match some pictures; `one` counts the pictures."""
-    caught = _caught(archive, asked, views, parts=True)
+    caught = _caught(archive, asked, views, cast, parts=True)
     return _looked_in_turns(archive, asked, caught, floor)
 
 
 def of_rows(
-    archive: Archive, rows: Rows, *, views: Views, floor: float = FLOOR
+    archive: Archive,
+    rows: Rows,
+    *,
+    views: Views,
+    floor: float = FLOOR,
+    cast: Cast = scanned,
 ) -> Iterator[Sightings]:
     """Yield the pairs of some rows with any live row, each once, `one` and `other` rows.
 
@@ -98,16 +118,18 @@ def of_rows(
     found = []
     for start in range(0, len(rows), _TOGETHER):
         some = rows[start : start + _TOGETHER]
-        part = _caught(archive, archive.take(some), views, parts=parts)
+        part = _caught(archive, archive.take(some), views, cast, parts=parts)
         part = Sightings(some[part.one], part.other, part.distances, part.maps)
         found.append(part.where(part.one != part.other))
     yield _looked_in_turns(archive, None, once(together(found)), floor)
 
 
-def _caught(archive: Archive, asked: Pictures, views: Views, *, parts: bool) -> Sightings:
+def _caught(
+    archive: Archive, asked: Pictures, views: Views, cast: Cast, *, parts: bool
+) -> Sightings:
     """Return the nearest rows of some pictures, by distance for each; `one` counts the pictures."""
     tried = variants(asked.prints, asked.grays, asked.thumbs, views=views, parts=parts)
-    found = net.scan(archive.views, tried.codes, tried.owners, radius=RADIUS, most=ROUNDS[-1])
+    found = cast(archive.views, tried.codes, tried.owners)
     owners = tried.owners[found.variants]
     inner = fingerprints.regions_of(asked.prints)[owners, tried.views[found.variants]]
     outer = fingerprints.regions_of(archive.prints.take(found.rows))

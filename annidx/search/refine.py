@@ -69,22 +69,34 @@ class Contents:
     """
 
     def __init__(self, grays: npt.NDArray[np.uint8], regions: Floats) -> None:
-        side = fingerprints.GRAY_SIDE
-        self.coarse = np.empty((len(grays), alignment.COARSE, alignment.COARSE), np.float32)
-        self.fine = np.empty((len(grays), side, side), np.float32)
+        self._grays, self._regions = grays, regions
+        side, count = fingerprints.GRAY_SIDE, len(grays)
+        self.coarse = np.empty((count, alignment.COARSE, alignment.COARSE), np.float32)
+        # What most pictures never need is made for those that do: see `refine`.
+        self._refined = np.zeros(count, np.bool_)
+        self.fine = np.empty((count, side, side), np.float32)
         self.smooth = np.empty_like(self.fine)
-        self.slopes = np.empty((len(grays), 2, GRID - 2, GRID - 2), np.float32)
-        for start in range(0, len(grays), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            planes = grays[part].reshape(-1, side, side).astype(np.float32)
-            small = fingerprints.read(planes, regions[part], alignment.COARSE)
-            content = fingerprints.read(planes, regions[part], side)
-            self.coarse[part] = alignment.coarse_fields(small)
+        self.slopes = np.empty((count, 2, GRID - 2, GRID - 2), np.float32)
+        for start in range(0, count, TOGETHER):
+            part = np.arange(start, min(start + TOGETHER, count))
+            self.coarse[part] = alignment.coarse_fields(self._read(part, alignment.COARSE))
+
+    def _read(self, part: Rows, side: int) -> Floats:
+        planes = self._grays[part].reshape(-1, fingerprints.GRAY_SIDE, fingerprints.GRAY_SIDE)
+        return fingerprints.read(planes.astype(np.float32), self._regions[part], side)
+
+    def refine(self, which: Rows) -> None:
+        """Make the fine fields, smoothed grays and gradients of some pictures."""
+        missing = np.unique(which[~self._refined[which]])
+        for start in range(0, len(missing), TOGETHER):
+            part = missing[start : start + TOGETHER]
+            content = self._read(part, fingerprints.GRAY_SIDE)
+            smooth = alignment.blurred(content, _SMOOTHED)
+            whole = np.ascontiguousarray(np.broadcast_to(fingerprints.WHOLE, (len(part), 2, 3)))
             self.fine[part] = alignment.fine_fields(content)
-            self.smooth[part] = alignment.blurred(content, _SMOOTHED)
-            self.slopes[part] = gradients(
-                fingerprints.sample(self.smooth[part], _whole(content), GRID)
-            )
+            self.smooth[part] = smooth
+            self.slopes[part] = gradients(fingerprints.sample(smooth, whole, GRID))
+        self._refined[missing] = True
 
 
 def look(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tuple[Rows, Looks]:
@@ -121,9 +133,13 @@ def look(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tuple[Ro
 def _unmoved(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tuple[Rows, Looks]:
     """Return pairs that agree very well as they lie: most copies do, and need no aligning."""
     alike = np.flatnonzero((np.abs(maps - fingerprints.WHOLE) < _LIES_ALIKE).all(axis=(1, 2)))
+    coarse = alignment.template(contents.coarse[ones[alike]], alignment.COARSE_GRID)
+    agree = alignment.correlations(coarse, contents.coarse[others[alike]], maps[alike])
+    alike = alike[agree >= alignment.AGREED]
+    first, second = ones[alike], others[alike]
+    contents.refine(np.concatenate([first, second]))
     inside = np.ones((len(alike), GRID - 2, GRID - 2), np.float32)
-    first, second = contents.slopes[ones[alike]], contents.slopes[others[alike]]
-    looks = _agreement(first, second, inside, maps[alike])
+    looks = _agreement(contents.slopes[first], contents.slopes[second], inside, maps[alike])
     sure = np.flatnonzero(looks.scores >= SURE)
     return alike[sure], looks.at(sure)
 
@@ -132,6 +148,7 @@ def _look(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tuple[R
     coarse = alignment.template(contents.coarse[ones], alignment.COARSE_GRID)
     left, maps = alignment.coarsely(coarse, contents.coarse[others], maps)
     ones, others = ones[left], others[left]
+    contents.refine(np.concatenate([ones, others]))
     fine = alignment.template(contents.fine[ones], alignment.FINE_GRID)
     aligned = alignment.finely(fine, contents.fine[others], maps)
     second, inside = alignment.read(contents.smooth[others], aligned, GRID)
@@ -162,10 +179,6 @@ def gradients(grays: Floats) -> Floats:
     steepness = np.sqrt((result * result).sum(axis=1))
     result /= np.sqrt(steepness + _SOFTENING)[:, None]
     return result
-
-
-def _whole(pictures: Floats) -> Floats:
-    return np.ascontiguousarray(np.broadcast_to(fingerprints.WHOLE, (len(pictures), 2, 3)))
 
 
 def _blocks(cells: Floats) -> Floats:

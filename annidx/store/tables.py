@@ -40,7 +40,10 @@ PAIRS = pa.schema(
         ("chance", pa.float64()),
     ]
 )
-"""Columns of exported pairs; the last two of metric fingerprint only."""
+"""Columns of exported pairs that were found by fingerprint."""
+
+NEAR_PAIRS = pa.schema([field for field in PAIRS if field.name not in ("score", "chance")])
+"""Columns of other exported pairs."""
 
 GROUPS = pa.schema(
     [
