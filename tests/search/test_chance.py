@@ -1,0 +1,215 @@
+"""annidx.search.chance: what is predicted is what comes, whatever true pairs are among it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from annidx.search import chance
+from annidx.search.chance import Chance, Sample, fit
+from tests.pages import letter, typed_page
+
+PHOTO, GRAPHIC, WRITING, PLAIN = range(4)
+BLOCKS = 48.0
+TRUST = math.sqrt(BLOCKS / (BLOCKS + chance.FEW_BLOCKS))
+
+Floats = npt.NDArray[np.float64]
+
+
+def sampled(
+    count: int,
+    tails: dict[int, tuple[float, float]],
+    *,
+    sample: int = 1000,
+    copies: int = 1,
+    seed: int = 5,
+) -> Sample:
+    """Make matches of an archive of some classes, a stripe each, with tails from .45 on.
+
+    `tails` are the rate at .45 and the scale of each class; classes never match one another.
+    Pictures come in groups of `copies`, of which most pairs agree well and some hardly.
+    """
+    rng = np.random.default_rng(seed)
+    kinds = np.array(sorted(tails), np.int8)[(np.arange(count) // copies) % len(tails)]
+    rows = np.sort(rng.permutation(count)[:sample])
+    ones, others, strengths = [], [], []
+    for kind, (rate, scale) in tails.items():
+        mine, all_of_it = rows[kinds[rows] == kind], np.flatnonzero(kinds == kind)
+        found = rng.poisson(rate * len(mine) * len(all_of_it))
+        ones.append(rng.choice(mine, found))
+        others.append(rng.choice(all_of_it, found))
+        strengths.append(0.45 + rng.exponential(scale, found))
+    if copies > 1:
+        one = np.repeat(rows, copies)
+        other = (rows[:, None] // copies * copies + np.arange(copies)).ravel()
+        ones.append(one[one != other])
+        others.append(other[one != other])
+        strengths.append(np.clip(rng.normal(1.9, 0.5, len(ones[-1])), 0.5, 4))
+    one, other = np.concatenate(ones), np.concatenate(others)
+    scores = np.tanh(np.concatenate(strengths) / TRUST)
+    same = one // copies == other // copies
+    keep = (one != other) & (~same | (np.arange(len(one)) >= len(one) - len(ones[-1])))
+    one, other, scores = one[keep], other[keep], scores[keep]
+    blocks, overlaps = np.full(len(one), BLOCKS), np.ones(len(one))
+    return Sample(rows, kinds[rows], one, other, scores, blocks, overlaps, kinds[one], kinds[other])
+
+
+def rate(model: Chance, strength: float, kind: int) -> float:
+    tail = model.tails[chance.PAIRS.index((kind, kind))]
+    return float(tail.rates(np.array([strength]))[0])
+
+
+def strength_at(tail: tuple[float, float], rate: float) -> float:
+    return 0.45 + tail[1] * math.log(tail[0] / rate)
+
+
+def of(model: Chance, score: float, kinds: tuple[int, int], pictures: int | None = None) -> float:
+    one, other = (np.array([kind], np.int8) for kind in kinds)
+    at = np.array([score]), np.array([BLOCKS]), np.ones(1)
+    return float(model.chance(*at, one, other, pictures=pictures)[0])
+
+
+@pytest.mark.parametrize("copies", [1, 2, 10])
+@pytest.mark.parametrize("tail", [(1e-3, 0.045), (3e-3, 0.08)])
+def test_rates_are_those_of_the_unrelated_pairs(copies: int, tail: tuple[float, float]) -> None:
+    model = fit(sampled(4000, {PHOTO: tail}, copies=copies), 4000)
+    for wanted in (1e-5, 1e-6, 1e-7):
+        found = rate(model, strength_at(tail, wanted), PHOTO)
+        assert wanted / 3 < found < wanted * 3, (copies, wanted, found)
+
+
+def test_classes_have_tails_of_their_own() -> None:
+    tails = {PHOTO: (1e-3, 0.04), WRITING: (5e-3, 0.09)}
+    model = fit(sampled(4000, tails, copies=2), 4000)
+    for kind, tail in tails.items():
+        for wanted in (1e-5, 1e-6, 1e-7):
+            found = rate(model, strength_at(tail, wanted), kind)
+            assert wanted / 3 < found < wanted * 3, (kind, wanted, found)
+    assert of(model, 0.75, (WRITING, WRITING)) > 100 * of(model, 0.75, (PHOTO, PHOTO))
+
+
+def test_a_limit_on_the_chance_is_the_number_of_false_pairs_of_all_classes() -> None:
+    tails = {PHOTO: (1e-3, 0.04), WRITING: (5e-3, 0.09)}
+    model = fit(sampled(3000, tails, sample=3000), 3000)
+    fresh = sampled(3000, tails, sample=3000, seed=6)
+    looks = fresh.scores, fresh.structures, fresh.overlaps
+    found = model.chance(*looks, fresh.classes_one, fresh.classes_other)
+    for limit in (30.0, 300.0):
+        assert limit / 2 < (found <= limit).sum() / 2 < limit * 1.5  # each was asked twice
+
+
+def test_small_archives_rest_on_what_was_known_before() -> None:
+    small = fit(sampled(2, {PHOTO: (0.0, 0.05)}, sample=2), 2)
+    for known, tail in zip(chance._PRIORS.values(), small.tails, strict=True):
+        assert tail.rate == pytest.approx(known[0], rel=0.01)
+        assert tail.scale == pytest.approx(known[1], rel=0.01)
+    assert of(small, 0.9, (PHOTO, PHOTO)) < 1 < of(small, 0.9, (PHOTO, PHOTO), 10**7)
+
+
+def test_chances_are_no_smaller_than_what_was_seen() -> None:
+    none = fit(sampled(300, {PHOTO: (0.0, 0.05)}, sample=300), 300)
+    some = fit(sampled(300, {PHOTO: (2e-2, 0.07)}, sample=300), 300)
+    assert rate(some, 0.45, PHOTO) > 1.5e-2
+    assert rate(none, 0.45, PHOTO) < chance._PRIORS[0, 0][0]
+    assert rate(some, 1.0, PHOTO) > 5 * rate(none, 1.0, PHOTO)
+
+
+def test_chances_fall_with_the_score_and_grow_with_the_archive() -> None:
+    model = fit(sampled(2000, {PHOTO: (1e-3, 0.05), WRITING: (3e-3, 0.08)}), 2000)
+    scores = np.linspace(0, 1, 200)
+    kinds = np.full(200, PHOTO, np.int8)
+    found = model.chance(scores, np.full(200, BLOCKS), np.ones(200), kinds, kinds)
+    assert (np.diff(found) <= 0).all()
+    assert found[-1] < 1e-9
+    assert found[0] > 1e4
+    few = model.chance(scores, np.full(200, 6.0), np.ones(200), kinds, kinds)
+    assert (few[60:] > found[60:]).all()  # few blocks prove less
+    larger = of(model, 0.8, (PHOTO, PHOTO), 20_000) / of(model, 0.8, (PHOTO, PHOTO))
+    assert larger == pytest.approx(100, rel=0.01)
+
+
+@pytest.mark.parametrize("kinds", chance.PAIRS)
+@pytest.mark.parametrize("limit", [1e-6, 1.0, 50.0])
+def test_score_at_is_the_inverse(kinds: tuple[int, int], limit: float) -> None:
+    tails = {PHOTO: (1e-3, 0.04), GRAPHIC: (2e-3, 0.05), WRITING: (3e-3, 0.08), PLAIN: (0.0, 0.05)}
+    model = fit(sampled(4000, tails), 4000)
+    score = model.score_at(limit, BLOCKS, *kinds)
+    if score == math.inf:
+        assert of(model, 1.0, kinds) > limit
+        return
+    assert of(model, score + 1e-9, kinds) <= limit * (1 + 1e-6)
+    assert of(model, score - 1e-4, kinds) > limit
+    assert model.score_at(limit, BLOCKS, *kinds[::-1]) == score
+    assert model.score_at(limit, BLOCKS, *kinds, pictures=10**6) > score
+    assert model.score_at(1e12, BLOCKS, *kinds) == 0.0
+
+
+def test_what_the_sample_cannot_show_is_extrapolated() -> None:
+    tail = (1e-3, 0.05)
+    model = fit(sampled(4000, {PHOTO: tail}), 4000)
+    seen, unseen = (math.tanh(strength_at(tail, each) / TRUST) for each in (1e-5, 1e-8))
+    kinds = np.full(2, PHOTO, np.int8)
+    looks = np.array([seen, unseen]), np.full(2, BLOCKS), np.ones(2)
+    assert model.extrapolated(*looks, kinds, kinds).tolist() == [False, True]
+    rare = np.full(2, GRAPHIC, np.int8)
+    assert model.extrapolated(*looks, rare, rare).all()
+
+
+def test_a_model_goes_through_json() -> None:
+    model = fit(sampled(2000, {PHOTO: (1e-3, 0.05)}), 2000)
+    assert Chance.of_dict(json.loads(json.dumps(model.as_dict()))) == model
+    assert model != replace(model, pictures=3)
+
+
+def test_nothing_of_it_depends_on_the_order_of_the_matches() -> None:
+    made = sampled(3000, {PHOTO: (1e-3, 0.05)}, copies=5)
+    order = np.random.default_rng(1).permutation(len(made.ones))
+    columns = ("ones", "others", "scores", "structures", "overlaps")
+    mixed = replace(
+        made,
+        **{name: getattr(made, name)[order] for name in columns},
+        classes_one=made.classes_one[order],
+        classes_other=made.classes_other[order],
+    )
+    one, other = fit(made, 3000), fit(mixed, 3000)
+    for tail, again in zip(one.tails, other.tails, strict=True):
+        assert tail.scale == pytest.approx(again.scale, rel=1e-6)
+
+
+def stored(image: Image.Image) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    small = image.convert("RGB")
+    gray = small.convert("L").resize((64, 64), Image.Resampling.BOX)
+    thumb = small.resize((20, 20), Image.Resampling.BICUBIC)
+    return np.asarray(gray).reshape(1, -1), np.asarray(thumb).reshape(1, -1)
+
+
+def waves(seed: int) -> Image.Image:
+    """Return something as varied as a photo."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (12, 12, 3)).astype(np.uint8)
+    return Image.fromarray(coarse).resize((400, 300), Image.Resampling.BICUBIC)
+
+
+def drawing() -> Image.Image:
+    image = Image.new("RGB", (300, 300), "white")
+    image.paste(waves(4).resize((200, 150)), (50, 60))
+    return image
+
+
+def test_classes_of_pictures() -> None:
+    rng = np.random.default_rng(3)
+    grain = Image.fromarray(rng.normal(120, 3, (200, 200)).clip(0, 255).astype(np.uint8))
+    made = {PHOTO: waves(1), GRAPHIC: drawing(), WRITING: typed_page(3), PLAIN: grain}
+    for kind, image in made.items():
+        assert chance.classes(*stored(image)).tolist() == [kind], chance.CLASSES[kind]
+    flat = Image.new("RGB", (50, 50), (200, 30, 30))
+    assert chance.classes(*stored(flat)).tolist() == [PLAIN]
+    assert chance.classes(*stored(letter(4))).tolist() == [WRITING]
+    none = np.zeros((0, 4096), np.uint8), np.zeros((0, 1200), np.uint8)
+    assert len(chance.classes(*none)) == 0
