@@ -12,6 +12,7 @@ strengths fall exponentially: a *scale* of strength more, e times fewer pairs. K
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
@@ -49,16 +50,16 @@ _ROUNDS = 60
 _TOP = 0.99995  # scores are cut off here: atanh(1) is infinite
 
 _PRIORS: Mapping[tuple[int, int], tuple[float, float]] = {
-    (0, 0): (5e-4, 0.070),
-    (0, 1): (6e-4, 0.125),
-    (0, 2): (2e-4, 0.105),
-    (0, 3): (3e-4, 0.150),
-    (1, 1): (1e-3, 0.210),
-    (1, 2): (2e-4, 0.140),
-    (1, 3): (5e-4, 0.210),
-    (2, 2): (2e-3, 0.110),
-    (2, 3): (2e-4, 0.140),
-    (3, 3): (4e-3, 0.170),
+    (0, 0): (4e-4, 0.090),
+    (0, 1): (5e-4, 0.110),
+    (0, 2): (1.5e-4, 0.085),
+    (0, 3): (8e-4, 0.130),
+    (1, 1): (1e-3, 0.130),
+    (1, 2): (1.5e-4, 0.100),
+    (1, 3): (1.2e-3, 0.150),
+    (2, 2): (2e-3, 0.105),
+    (2, 3): (5e-4, 0.125),
+    (3, 3): (3e-3, 0.230),
 }
 """Share of pairs from a strength of _LEAST on, and scale: what was known beforehand.
 
@@ -410,10 +411,12 @@ def classes(grays: Stored, thumbs: Stored) -> Classes:
     Returns
     -------
     (n,) int8
-        Numbers of :data:`CLASSES`. 'plain': less than a quarter of 8 x 8 blocks deviates by over 6
-        levels. 'writing': 40 % of the picture lie within 8 levels of one gray, and the rest is fine
-        and faint. 'graphic': a fifth of all pixels equals its neighbours to the right and below,
-        as in drawings, and in what was cut out. 'photo': all else.
+        Numbers of :data:`CLASSES`. 'plain': of so little information (32 grays deflate to less than
+        450 bytes, or less than a quarter of 8 x 8 blocks deviates by over 6 levels) that unrelated
+        ones may look the same: a square is a square. 'writing': 40 % of the picture lie within 8
+        levels of one gray, and the rest is fine and faint. 'graphic': a fifth of all pixels equals
+        its neighbours to the right and below, as in drawings, and in what was cut out. 'photo': all
+        else.
     """
     del thumbs  # colour tells screenshots and drawings apart no better
     found = np.zeros(len(grays), np.int8)
@@ -436,7 +439,8 @@ def _classes(grays: Stored) -> Classes:
     even = (down[:, :, :-1] == 0) & (right[:, :-1] == 0)
     result = np.where(even.mean(axis=(1, 2)) >= 0.2, 1, 0)
     result[(ground >= 0.4) & (fine >= 1.3) & (planes.std(axis=(1, 2)) < 40)] = 2
-    result[(blocks > 6).mean(axis=(1, 2)) < 0.25] = 3
+    sizes = np.array([len(zlib.compress((gray >> 3).tobytes())) for gray in grays])
+    result[((blocks > 6).mean(axis=(1, 2)) < 0.25) | (sizes < 450)] = 3
     return result.astype(np.int8)
 
 
