@@ -30,7 +30,7 @@ Flags = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
 Stored = npt.NDArray[np.uint8]
 
-CLASSES = ("photo", "graphic", "writing", "plain")
+CLASSES = ("detailed", "simple", "writing", "plain")
 """What :func:`classes` tells apart, by number."""
 PAIRS = tuple(combinations_with_replacement(range(len(CLASSES)), 2))
 """Pairs of classes, the smaller number first; a model has a tail for each."""
@@ -45,21 +45,22 @@ _BEGIN = np.array([_LEAST])
 _FITS = 5
 _NONE = 0.1  # unrelated pairs expected in a sample from where on a pair is evident
 _ENOUGH = 200.0  # unrelated pairs that a tail is to have, if it then begins high enough
-_WEIGHT = 20.0  # pairs that what was measured beforehand counts for
+_WEIGHT = 100.0  # pairs that what was measured beforehand counts for
 _ROUNDS = 60
+_SLOW = 0.35  # scale in which pairs of one family fall off, such as icons of a set
 _TOP = 0.99995  # scores are cut off here: atanh(1) is infinite
 
 _PRIORS: Mapping[tuple[int, int], tuple[float, float]] = {
-    (0, 0): (4e-4, 0.090),
-    (0, 1): (5e-4, 0.110),
-    (0, 2): (1.5e-4, 0.085),
-    (0, 3): (8e-4, 0.130),
-    (1, 1): (1e-3, 0.130),
-    (1, 2): (1.5e-4, 0.100),
-    (1, 3): (1.2e-3, 0.150),
-    (2, 2): (2e-3, 0.105),
-    (2, 3): (5e-4, 0.125),
-    (3, 3): (3e-3, 0.230),
+    (0, 0): (3.5e-4, 0.060),
+    (0, 1): (6e-4, 0.100),
+    (0, 2): (1e-4, 0.085),
+    (0, 3): (6e-4, 0.120),
+    (1, 1): (1.2e-3, 0.125),
+    (1, 2): (2e-4, 0.085),
+    (1, 3): (1.3e-3, 0.160),
+    (2, 2): (2e-3, 0.100),
+    (2, 3): (6e-4, 0.115),
+    (3, 3): (2.5e-3, 0.330),
 }
 """Share of pairs from a strength of _LEAST on, and scale: what was known beforehand.
 
@@ -353,6 +354,10 @@ def _tail(
     reached: Floats, weights: Floats, pairs: float, prior: tuple[float, float], end: float
 ) -> Tail:
     """Fit one tail: roughly first, and then from as high up as leaves it enough pairs."""
+    squares = float((weights**2).sum())
+    if squares:  # so many equal weights would vary as little
+        factor = float(weights.sum()) / squares
+        weights, pairs = weights * factor, pairs * factor
     rough = _fitted(reached, weights, pairs, prior, _LEAST, end)
     floor = min(max(rough.strength(_ENOUGH / max(pairs, 1.0)), _LEAST), end - 0.4)
     return _fitted(reached, weights, pairs, prior, floor, end) if floor > _LEAST else rough
@@ -374,8 +379,9 @@ def _fitted(
     scale, parts, seen = known_scale, np.array([0.9, 0.05, 0.05]), 0.0
     for _ in range(_ROUNDS):
         falling = np.exp(-excess / scale) / (scale * -math.expm1(-length / scale))
-        even, rising = np.full_like(excess, 1 / length), 2 * excess / length**2
-        every = np.stack([falling, even, rising]) * parts[:, None]
+        slow = np.exp(-excess / _SLOW) / (_SLOW * -math.expm1(-length / _SLOW))
+        rising = 2 * excess / length**2
+        every = np.stack([falling, slow, rising]) * parts[:, None]
         shares = weights * every / np.maximum(every.sum(axis=0), 1e-300)
         seen = float(shares[0].sum())
         mean = (float((shares[0] * excess).sum()) + _WEIGHT * known_mean) / (seen + _WEIGHT)
@@ -411,12 +417,11 @@ def classes(grays: Stored, thumbs: Stored) -> Classes:
     Returns
     -------
     (n,) int8
-        Numbers of :data:`CLASSES`. 'plain': of so little information (32 grays deflate to less than
-        450 bytes, or less than a quarter of 8 x 8 blocks deviates by over 6 levels) that unrelated
-        ones may look the same: a square is a square. 'writing': 40 % of the picture lie within 8
-        levels of one gray, and the rest is fine and faint. 'graphic': a fifth of all pixels equals
-        its neighbours to the right and below, as in drawings, and in what was cut out. 'photo': all
-        else.
+        Numbers of :data:`CLASSES`. Information is bytes that the gray deflates to, at 32 levels.
+        'detailed': of 1,100 and more, as most photos. 'simple': of less: drawings, icons, few
+        things on even ground. 'writing': 40 % of the picture lie within 8 levels of one gray, and
+        the rest is fine and faint. 'plain': of less than 450, or less than a quarter of 8 x 8
+        blocks deviates by over 6 levels: unrelated ones may look the same; a square is a square.
     """
     del thumbs  # colour tells screenshots and drawings apart no better
     found = np.zeros(len(grays), np.int8)
@@ -436,10 +441,9 @@ def _classes(grays: Stored) -> Classes:
     bent = np.abs(np.diff(down[:, :, 1:-1], axis=1) + np.diff(right[:, 1:-1], axis=2))
     steps = np.abs(down).mean(axis=(1, 2)) + np.abs(right).mean(axis=(1, 2)) + 1.0
     fine = bent.mean(axis=(1, 2)) / steps
-    even = (down[:, :, :-1] == 0) & (right[:, :-1] == 0)
-    result = np.where(even.mean(axis=(1, 2)) >= 0.2, 1, 0)
-    result[(ground >= 0.4) & (fine >= 1.3) & (planes.std(axis=(1, 2)) < 40)] = 2
     sizes = np.array([len(zlib.compress((gray >> 3).tobytes())) for gray in grays])
+    result = np.where(sizes >= 1100, 0, 1)
+    result[(ground >= 0.4) & (fine >= 1.3) & (planes.std(axis=(1, 2)) < 40)] = 2
     result[((blocks > 6).mean(axis=(1, 2)) < 0.25) | (sizes < 450)] = 3
     return result.astype(np.int8)
 

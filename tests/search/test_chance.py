@@ -15,7 +15,7 @@ from annidx.search import chance
 from annidx.search.chance import Chance, Sample, fit
 from tests.pages import letter, typed_page
 
-PHOTO, GRAPHIC, WRITING, PLAIN = range(4)
+PHOTO, SIMPLE, WRITING, PLAIN = range(4)
 BLOCKS = 48.0
 TRUST = math.sqrt(BLOCKS / (BLOCKS + chance.FEW_BLOCKS))
 
@@ -137,7 +137,7 @@ def test_chances_fall_with_the_score_and_grow_with_the_archive() -> None:
 @pytest.mark.parametrize("kinds", chance.PAIRS)
 @pytest.mark.parametrize("limit", [1e-6, 1.0, 50.0])
 def test_score_at_is_the_inverse(kinds: tuple[int, int], limit: float) -> None:
-    tails = {PHOTO: (1e-3, 0.04), GRAPHIC: (2e-3, 0.05), WRITING: (3e-3, 0.08), PLAIN: (0.0, 0.05)}
+    tails = {PHOTO: (1e-3, 0.04), SIMPLE: (2e-3, 0.05), WRITING: (3e-3, 0.08), PLAIN: (0.0, 0.05)}
     model = fit(sampled(4000, tails), 4000)
     score = model.score_at(limit, BLOCKS, *kinds)
     if score == math.inf:
@@ -157,7 +157,7 @@ def test_what_the_sample_cannot_show_is_extrapolated() -> None:
     kinds = np.full(2, PHOTO, np.int8)
     looks = np.array([seen, unseen]), np.full(2, BLOCKS), np.ones(2)
     assert model.extrapolated(*looks, kinds, kinds).tolist() == [False, True]
-    rare = np.full(2, GRAPHIC, np.int8)
+    rare = np.full(2, SIMPLE, np.int8)
     assert model.extrapolated(*looks, rare, rare).all()
 
 
@@ -192,8 +192,10 @@ def stored(image: Image.Image) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.ui
 def waves(seed: int) -> Image.Image:
     """Return something as varied as a photo."""
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (12, 12, 3)).astype(np.uint8)
-    return Image.fromarray(coarse).resize((400, 300), Image.Resampling.BICUBIC)
+    coarse = rng.integers(0, 256, (14, 14, 3)).astype(np.uint8)
+    smooth = np.asarray(Image.fromarray(coarse).resize((400, 300), Image.Resampling.BICUBIC))
+    grained = smooth + rng.normal(0, 30, smooth.shape)
+    return Image.fromarray(grained.clip(0, 255).astype(np.uint8))
 
 
 def drawing() -> Image.Image:
@@ -205,7 +207,7 @@ def drawing() -> Image.Image:
 def test_classes_of_pictures() -> None:
     rng = np.random.default_rng(3)
     grain = Image.fromarray(rng.normal(120, 3, (200, 200)).clip(0, 255).astype(np.uint8))
-    made = {PHOTO: waves(1), GRAPHIC: drawing(), WRITING: typed_page(3), PLAIN: grain}
+    made = {PHOTO: waves(1), SIMPLE: drawing(), WRITING: typed_page(3), PLAIN: grain}
     for kind, image in made.items():
         assert chance.classes(*stored(image)).tolist() == [kind], chance.CLASSES[kind]
     flat = Image.new("RGB", (50, 50), (200, 30, 30))
