@@ -12,104 +12,48 @@ strengths fall exponentially: a *scale* of strength more, e times fewer pairs. K
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from annidx.fingerprints import GRAY_SIDE
+from annidx.search.classes import CLASSES, PAIRS, Classes, classes, pairs_of
+from annidx.search.clusters import Clusters, Flags, Rows
+from annidx.search.tails import LEAST, SHORTEST, Floats, Tail, fitted
 
-Floats = npt.NDArray[np.float64]
+__all__ = ["CLASSES", "PAIRS", "Chance", "Sample", "classes", "fit", "pairs_of", "strengths"]
+
 Numbers = npt.NDArray[np.floating[Any]]
-Classes = npt.NDArray[np.int8]
-Flags = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.intp]
-Stored = npt.NDArray[np.uint8]
-
-CLASSES = ("detailed", "simple", "writing", "plain")
-"""What :func:`classes` tells apart, by number."""
-PAIRS = tuple(combinations_with_replacement(range(len(CLASSES)), 2))
-"""Pairs of classes, the smaller number first; a model has a tail for each."""
 
 FEW_BLOCKS = 8.0
 """With so many structured blocks a match has sqrt(1/2) of the strength it had with very many."""
-EVIDENT = 1.5
-"""Strength from which on the fit takes two pictures for the same one: a score of .93."""
 
-_LEAST = 0.45  # strength at which tails begin at the earliest: below, the alignment drops pairs
-_BEGIN = np.array([_LEAST])
+_BEGIN = np.array([LEAST])
+_EVIDENTS = (1.5, 2.0, 2.5, 3.0)  # strengths of scores of .93, .97, .99, .997
+_DENSE = 0.25  # share of its pairs that a large cluster is to hold
 _FITS = 5
 _NONE = 0.1  # unrelated pairs expected in a sample from where on a pair is evident
-_ENOUGH = 200.0  # unrelated pairs that a tail is to have, if it then begins high enough
-_WEIGHT = 100.0  # pairs that what was measured beforehand counts for
-_ROUNDS = 60
-_SLOW = 0.35  # scale in which pairs of one family fall off, such as icons of a set
 _TOP = 0.99995  # scores are cut off here: atanh(1) is infinite
 
 _PRIORS: Mapping[tuple[int, int], tuple[float, float]] = {
     (0, 0): (3.5e-4, 0.060),
     (0, 1): (6e-4, 0.100),
-    (0, 2): (1e-4, 0.085),
+    (0, 2): (2e-4, 0.100),
     (0, 3): (6e-4, 0.120),
     (1, 1): (1.2e-3, 0.125),
-    (1, 2): (2e-4, 0.085),
+    (1, 2): (3e-4, 0.100),
     (1, 3): (1.3e-3, 0.160),
     (2, 2): (2e-3, 0.100),
     (2, 3): (6e-4, 0.115),
     (3, 3): (2.5e-3, 0.330),
 }
-"""Share of pairs from a strength of _LEAST on, and scale: what was known beforehand.
+"""Share of pairs from a strength of LEAST on, and scale: what was known beforehand.
 
 Measured on pairs from different sources among 10,200 pictures (1,000 photos of Caltech, Debian's
 cliparts, icons, textures and screenshots, emoji), and on 300 made pages.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """How often unrelated pairs of two classes reach a strength.
-
-    Attributes
-    ----------
-    floor : float
-        The strength at which the tail begins.
-    rate : float
-        Unrelated pairs at least so strong, as a share of all pairs.
-    scale : float
-        Strength that makes them e times fewer.
-    weight : float
-        Pairs that rate and scale rest on, those known beforehand included.
-    pairs : float
-        Pairs that were compared for it.
-    """
-
-    floor: float
-    rate: float
-    scale: float
-    weight: float
-    pairs: float
-
-    def rates(self, strengths: Floats) -> Floats:
-        """Return the share of pairs at least so strong, (m,) float64.
-
-        That is what is to be expected of an exponential tail whose scale is known from so many
-        observations only: fewer make it heavier.
-        """
-        excess = np.maximum(strengths - self.floor, 0.0) / self.scale
-        falling = -(self.weight + 1) * np.log1p(excess / self.weight)
-        below = np.minimum(strengths - self.floor, 0.0) / self.scale
-        return np.asarray(np.minimum(self.rate * np.exp(falling - below), 1.0), np.float64)
-
-    def strength(self, rate: float) -> float:
-        """Return the least strength that at most so large a share of pairs reaches."""
-        wanted = math.log(max(rate, 1e-300) / self.rate)
-        if wanted >= 0:
-            return self.floor - wanted * self.scale
-        return self.floor + self.scale * self.weight * math.expm1(-wanted / (self.weight + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +229,9 @@ def fit(sample: Sample, pictures: int) -> Chance:
     """
     reached = strengths(sample.scores, sample.structures, sample.overlaps)
     which = pairs_of(sample.classes_one, sample.classes_other)
-    ends = np.full(len(PAIRS), EVIDENT)
+    ends = np.full(len(PAIRS), _evident(sample, reached))
     for _ in range(_FITS):
-        clusters = _Clusters.of(sample, reached >= ends[which])
+        clusters = Clusters.of(sample.rows, sample.ones, sample.others, reached >= ends[which])
         asked = np.bincount(sample.classes, clusters.shares, len(CLASSES)) * 1.0
         counted = np.bincount(sample.classes, minlength=len(CLASSES)) * 1.0
         shares = (counted + 0.5) / (len(sample.rows) + 2)
@@ -297,171 +241,33 @@ def fit(sample: Sample, pictures: int) -> Chance:
         for number, pairs in enumerate(_compared(asked, there)):
             mine = apart & (which == number)
             known, end = _PRIORS[PAIRS[number]], float(ends[number])
-            tails.append(_tail(reached[mine], clusters.weights[mine], pairs, known, end))
+            tails.append(fitted(reached[mine], clusters.weights[mine], pairs, known, end))
         every = _compared(counted, shares * pictures)
         found = [
             tail.strength(_NONE / max(many, 1.0)) for tail, many in zip(tails, every, strict=True)
         ]
-        ends = np.clip(found, _LEAST + 0.4, ends)
+        ends = np.clip(found, LEAST + 2 * SHORTEST, ends)
     return Chance(pictures, tuple(map(float, shares)), tuple(tails))
+
+
+def _evident(sample: Sample, reached: Floats) -> float:
+    """Return the strength from which on pictures may be taken for the same one.
+
+    Copies of one picture agree with most of one another. Slides of one template hang together, too,
+    but by chains: then more is asked.
+    """
+    for evident in _EVIDENTS[:-1]:
+        if (
+            Clusters.of(sample.rows, sample.ones, sample.others, reached >= evident).density
+            >= _DENSE
+        ):
+            return evident
+    return _EVIDENTS[-1]
 
 
 def _compared(asked: Numbers, there: Numbers) -> list[float]:
     """Return how many pairs of each of PAIRS there are between some pictures and others."""
     return [float(asked[a] * there[b] + (asked[b] * there[a] if a != b else 0)) for a, b in PAIRS]
-
-
-@dataclass(frozen=True, slots=True)
-class _Clusters:
-    """What evidently hangs together, as labels of matches; and what that leaves them to count."""
-
-    one: Rows
-    other: Rows
-    weights: Floats
-    shares: Floats  # (s,) of each sampled picture in its cluster's sampled ones
-    merged: int  # pictures that are known to be of an earlier one's cluster
-
-    @classmethod
-    def of(cls, sample: Sample, evident: Flags) -> _Clusters:
-        every, at = np.unique(
-            np.concatenate([sample.rows, sample.ones, sample.others]), return_inverse=True
-        )
-        count, sampled = len(sample.ones), len(sample.rows)
-        rows, ones, others = np.split(at, [sampled, sampled + count])
-        labels = _labels(len(every), ones[evident], others[evident])
-        sizes = np.bincount(labels, minlength=len(every))
-        asked = np.bincount(labels[rows], minlength=len(every))
-        one, other = labels[ones], labels[others]
-        weights = 1.0 / (asked[one] * sizes[other])
-        merged = len(every) - int((sizes > 0).sum())
-        return cls(one, other, weights, 1.0 / asked[labels[rows]], merged)
-
-
-def _labels(count: int, ones: Rows, others: Rows) -> Rows:
-    """Return the least member of each one's connected component, (count,) intp."""
-    labels = np.arange(count)
-    while True:
-        least = np.minimum(labels[ones], labels[others])
-        before = labels.copy()
-        np.minimum.at(labels, before[ones], least)
-        np.minimum.at(labels, before[others], least)
-        labels = labels[labels]
-        if np.array_equal(labels, before):
-            return labels
-
-
-def _tail(
-    reached: Floats, weights: Floats, pairs: float, prior: tuple[float, float], end: float
-) -> Tail:
-    """Fit one tail: roughly first, and then from as high up as leaves it enough pairs."""
-    squares = float((weights**2).sum())
-    if squares:  # so many equal weights would vary as little
-        factor = float(weights.sum()) / squares
-        weights, pairs = weights * factor, pairs * factor
-    rough = _fitted(reached, weights, pairs, prior, _LEAST, end)
-    floor = min(max(rough.strength(_ENOUGH / max(pairs, 1.0)), _LEAST), end - 0.4)
-    return _fitted(reached, weights, pairs, prior, floor, end) if floor > _LEAST else rough
-
-
-def _fitted(
-    reached: Floats,
-    weights: Floats,
-    pairs: float,
-    prior: tuple[float, float],
-    floor: float,
-    end: float,
-) -> Tail:
-    known_rate, known_scale = prior
-    known_rate *= math.exp((_LEAST - floor) / known_scale)
-    beyond = (reached >= floor) & (reached < end)
-    length, excess, weights = end - floor, reached[beyond] - floor, weights[beyond]
-    total, known_mean = float(weights.sum()), _mean(known_scale, length)
-    scale, parts, seen = known_scale, np.array([0.9, 0.05, 0.05]), 0.0
-    for _ in range(_ROUNDS):
-        falling = np.exp(-excess / scale) / (scale * -math.expm1(-length / scale))
-        slow = np.exp(-excess / _SLOW) / (_SLOW * -math.expm1(-length / _SLOW))
-        rising = 2 * excess / length**2
-        every = np.stack([falling, slow, rising]) * parts[:, None]
-        shares = weights * every / np.maximum(every.sum(axis=0), 1e-300)
-        seen = float(shares[0].sum())
-        mean = (float((shares[0] * excess).sum()) + _WEIGHT * known_mean) / (seen + _WEIGHT)
-        scale = _scale(mean, length)
-        if total:
-            parts = np.maximum(shares.sum(axis=1) / total, 1e-9)
-    rate = (seen + _WEIGHT) / (pairs + _WEIGHT / known_rate)
-    return Tail(floor, max(rate, seen / max(pairs, 1.0)), scale, seen + _WEIGHT, pairs)
-
-
-def _mean(scale: float, length: float) -> float:
-    """Return the mean of an exponential distribution that is cut off at a length."""
-    return scale - length / math.expm1(length / scale)
-
-
-def _scale(mean: float, length: float) -> float:
-    """Return the scale of such a distribution from its mean; at most ten lengths."""
-    low, high = mean, 10 * length
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _mean(middle, length) < mean else (low, middle)
-    return low
-
-
-def classes(grays: Stored, thumbs: Stored) -> Classes:
-    """Tell classes of pictures apart by what is stored of them.
-
-    Parameters
-    ----------
-    grays : (n, 4096) uint8
-    thumbs : (n, 1200) uint8
-
-    Returns
-    -------
-    (n,) int8
-        Numbers of :data:`CLASSES`. Information is bytes that the gray deflates to, at 32 levels.
-        'detailed': of 1,100 and more, as most photos. 'simple': of less: drawings, icons, few
-        things on even ground. 'writing': 40 % of the picture lie within 8 levels of one gray, and
-        the rest is fine and faint. 'plain': of less than 450, or less than a quarter of 8 x 8
-        blocks deviates by over 6 levels: unrelated ones may look the same; a square is a square.
-    """
-    del thumbs  # colour tells screenshots and drawings apart no better
-    found = np.zeros(len(grays), np.int8)
-    for start in range(0, len(grays), 256):
-        part = slice(start, start + 256)
-        found[part] = _classes(grays[part])
-    return found
-
-
-def _classes(grays: Stored) -> Classes:
-    count = len(grays)
-    planes = grays.reshape(count, GRAY_SIDE, GRAY_SIDE).astype(np.float32)
-    blocks = planes.reshape(count, 8, 8, 8, 8).std(axis=(2, 4))
-    within = np.cumsum(_histograms(grays), axis=1)
-    ground = (within[:, 17:] - within[:, :-17]).max(axis=1) / GRAY_SIDE**2
-    down, right = np.diff(planes, axis=1), np.diff(planes, axis=2)
-    bent = np.abs(np.diff(down[:, :, 1:-1], axis=1) + np.diff(right[:, 1:-1], axis=2))
-    steps = np.abs(down).mean(axis=(1, 2)) + np.abs(right).mean(axis=(1, 2)) + 1.0
-    fine = bent.mean(axis=(1, 2)) / steps
-    sizes = np.array([len(zlib.compress((gray >> 3).tobytes())) for gray in grays])
-    result = np.where(sizes >= 1100, 0, 1)
-    result[(ground >= 0.4) & (fine >= 1.3) & (planes.std(axis=(1, 2)) < 40)] = 2
-    result[((blocks > 6).mean(axis=(1, 2)) < 0.25) | (sizes < 450)] = 3
-    return result.astype(np.int8)
-
-
-def _histograms(grays: Stored) -> Floats:
-    """Return how often each level occurs, (n, 273), with 9 and 8 zeros before and after."""
-    count = len(grays)
-    at = np.arange(count)[:, None] * 273 + grays + 9
-    return np.bincount(at.ravel(), minlength=count * 273).reshape(count, 273).astype(np.float64)
-
-
-def pairs_of(classes_a: Classes, classes_b: Classes) -> Rows:
-    """Return which of :data:`PAIRS` pairs are of, (m,) intp."""
-    low, high = np.minimum(classes_a, classes_b), np.maximum(classes_a, classes_b)
-    table = np.zeros((len(CLASSES), len(CLASSES)), np.intp)
-    for number, (a, b) in enumerate(PAIRS):
-        table[a, b] = number
-    return np.asarray(table[low, high])
 
 
 def strengths(scores: Numbers, structures: Numbers, overlaps: Numbers) -> Floats:

@@ -76,7 +76,7 @@ def of(model: Chance, score: float, kinds: tuple[int, int], pictures: int | None
 
 
 @pytest.mark.parametrize("copies", [1, 2, 10])
-@pytest.mark.parametrize("tail", [(1e-3, 0.045), (3e-3, 0.08)])
+@pytest.mark.parametrize("tail", [(1e-3, 0.045), (2e-3, 0.07)])
 def test_rates_are_those_of_the_unrelated_pairs(copies: int, tail: tuple[float, float]) -> None:
     model = fit(sampled(4000, {PHOTO: tail}, copies=copies), 4000)
     for wanted in (1e-5, 1e-6, 1e-7):
@@ -101,7 +101,7 @@ def test_a_limit_on_the_chance_is_the_number_of_false_pairs_of_all_classes() -> 
     looks = fresh.scores, fresh.structures, fresh.overlaps
     found = model.chance(*looks, fresh.classes_one, fresh.classes_other)
     for limit in (30.0, 300.0):
-        assert limit / 2 < (found <= limit).sum() / 2 < limit * 1.5  # each was asked twice
+        assert limit / 3 < (found <= limit).sum() / 2 < limit * 1.5  # each was asked twice
 
 
 def test_small_archives_rest_on_what_was_known_before() -> None:
