@@ -80,9 +80,8 @@ def fitted(
     best = _fitted(reached, weights, pairs, prior, LEAST, end)
     for floor in np.arange(LEAST + _STEP, end - SHORTEST, _STEP).tolist():
         higher = _fitted(reached, weights, pairs, prior, floor, end)
-        if higher.weight < WEIGHT + _ENOUGH:
-            break
-        best = higher
+        if higher.weight >= WEIGHT + _ENOUGH:
+            best = higher
     return best
 
 

@@ -161,6 +161,19 @@ def test_what_the_sample_cannot_show_is_extrapolated() -> None:
     assert model.extrapolated(*looks, rare, rare).all()
 
 
+def test_slides_of_one_template_are_not_taken_for_copies() -> None:
+    rng = np.random.default_rng(8)
+    rows, strengths = np.arange(300), rng.normal(1.35, 0.12, (300, 600))
+    one, other = (each.ravel() for each in np.meshgrid(rows, np.arange(600), indexing="ij"))
+    scores, apart = np.tanh(strengths.ravel() / TRUST), one != other
+    one, other, scores = one[apart], other[apart], scores[apart]
+    looks = scores, np.full(len(one), BLOCKS), np.ones(len(one))
+    same = np.zeros(len(one), np.int8)
+    model = fit(Sample(rows, np.zeros(300, np.int8), one, other, *looks, same, same), 600)
+    for strength, wanted in ((1.72, 1e-3), (1.80, 1e-4)):
+        assert wanted / 3 < rate(model, strength, PHOTO) < wanted * 10
+
+
 def test_a_model_goes_through_json() -> None:
     model = fit(sampled(2000, {PHOTO: (1e-3, 0.05)}), 2000)
     assert Chance.of_dict(json.loads(json.dumps(model.as_dict()))) == model
@@ -204,6 +217,15 @@ def drawing() -> Image.Image:
     return image
 
 
+def figure() -> Image.Image:
+    """Return nested squares: much contrast, and nothing to tell them from others by."""
+    image = Image.new("L", (256, 256), 255)
+    for number in range(4):
+        inset = 16 + 32 * number
+        image.paste(255 * (number % 2), (inset, inset, 256 - inset, 256 - inset))
+    return image
+
+
 def test_classes_of_pictures() -> None:
     rng = np.random.default_rng(3)
     grain = Image.fromarray(rng.normal(120, 3, (200, 200)).clip(0, 255).astype(np.uint8))
@@ -212,6 +234,7 @@ def test_classes_of_pictures() -> None:
         assert chance.classes(*stored(image)).tolist() == [kind], chance.CLASSES[kind]
     flat = Image.new("RGB", (50, 50), (200, 30, 30))
     assert chance.classes(*stored(flat)).tolist() == [PLAIN]
+    assert chance.classes(*stored(figure())).tolist() == [PLAIN]
     assert chance.classes(*stored(letter(4))).tolist() == [WRITING]
     none = np.zeros((0, 4096), np.uint8), np.zeros((0, 1200), np.uint8)
     assert len(chance.classes(*none)) == 0
