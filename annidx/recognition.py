@@ -15,6 +15,8 @@ from annidx.errors import UsageError
 from annidx.graphs import vectors_of
 from annidx.model import Choice, Engine
 from annidx.search import net, recognise
+from annidx.search import recall as recalls
+from annidx.search.chance import Chance, classes
 from annidx.search.exact import Hits
 from annidx.search.query import Placed, Tail
 from annidx.search.recognise import Archive, Pictures
@@ -27,6 +29,8 @@ Chances = npt.NDArray[np.float64]
 
 VARIANTS: dict[Views, int] = {"fast": 2, "default": 40, "thorough": 210}
 """About so many variants of a picture are tried."""
+CLASSED = 1000
+"""So many pictures tell what classes the archive consists of."""
 NODES = 48
 """So many nodes of a graph are taken for each variant."""
 SCAN_S, GRAPH_S, LOAD_S = 2.5e-9, 1.5e-4, 3e-6
@@ -138,9 +142,9 @@ class Recognition:
             Only these rows are to be found.
         """
         archive = self.archive if among is None else self.archive.only(among)
-        cast = self._cast(engine)
-        found = recognise.of_pictures(archive, _pictures(stored), views=views, cast=cast)
-        chances = self.chances(found)
+        cast, asked = self._cast(engine), _pictures(stored)
+        found = recognise.of_pictures(archive, asked, views=views, cast=cast)
+        chances = self.chances(found, asked)
         order = np.lexsort((found.other, chances, found.one))
         near = (chances <= chance) & (found.distances <= limit)
         order = order[near[order]]
@@ -168,14 +172,37 @@ class Recognition:
             seen = part.where(near)
             yield RowPairs(seen.one, seen.other, chances[near], seen)
 
-    def chances(self, found: Sightings) -> Chances:
-        """Return how many unrelated pairs of this archive would be expected to match as well."""
+    @cached_property
+    def chance(self) -> Chance:
+        """What a score means in this archive."""
+        live = np.flatnonzero(self._snapshot.pictures.live)
+        sample = recalls.sampled(live, CLASSED)
+        archive = self.archive
+        found = classes(archive.grays.take(sample), archive.thumbs.take(sample))
+        return Chance.beforehand(found, len(live))
+
+    def chances(self, found: Sightings, asked: Pictures | None = None) -> Chances:
+        """Return how many unrelated pairs of this archive would be expected to match as well.
+
+        Parameters
+        ----------
+        found : Sightings
+            With looks.
+        asked : Pictures, optional
+            Which `one` counts; by default rows.
+        """
         if found.looks is None:
             return np.full(len(found), np.inf)
-        height = np.arctanh(np.minimum(found.looks.scores.astype(np.float64), 0.9999))
-        rate = 10.0 ** -(4.85 + (height - 0.809) / 0.19)
-        n = int(self._snapshot.pictures.live.sum())
-        return np.asarray(rate * n * max(n - 1, 1) / 2)
+        rows, others = np.unique(found.other, return_inverse=True)
+        owners, ones = np.unique(found.one, return_inverse=True)
+        second = self.archive.take(rows)
+        first = self.archive.take(owners) if asked is None else asked.at(owners)
+        looks = found.looks
+        return self.chance.chance(
+            *(looks.scores, looks.structures, looks.overlaps),
+            classes(first.grays, first.thumbs)[ones],
+            classes(second.grays, second.thumbs)[others],
+        )
 
 
 def _pictures(stored: Stored) -> Pictures:

@@ -49,6 +49,7 @@ def blurred(planes: Floats, sigma: float) -> Floats:
 def _kernel(side: int, sigma: float) -> Floats:
     at = np.arange(side)
     kernel = np.exp(-((at[:, None] - at) ** 2) / (2 * sigma**2))
+    kernel[kernel < 1e-6] = 0  # as denormal floats they would take twenty times as long
     return np.asarray(kernel / kernel.sum(axis=1, keepdims=True), np.float32)
 
 

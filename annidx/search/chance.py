@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from annidx.search.classes import CLASSES, PAIRS, Classes, classes, pairs_of
 from annidx.search.clusters import Clusters, Flags, Rows
-from annidx.search.tails import LEAST, SHORTEST, Floats, Tail, fitted
+from annidx.search.tails import LEAST, SHORTEST, WEIGHT, Floats, Tail, fitted
 
 __all__ = ["CLASSES", "PAIRS", "Chance", "Sample", "classes", "fit", "pairs_of", "strengths"]
 
@@ -73,6 +73,22 @@ class Chance:
     pictures: int
     shares: tuple[float, ...]
     tails: tuple[Tail, ...]
+
+    @classmethod
+    def beforehand(cls, found: Classes, pictures: int) -> Chance:
+        """Return what is known of an archive before any of its pairs was compared.
+
+        Parameters
+        ----------
+        found : (s,) int8
+            Classes of some of its pictures.
+        pictures : int
+            How many it has.
+        """
+        counted = np.bincount(found, minlength=len(CLASSES))
+        shares = (counted + 0.5) / (len(found) + 2)
+        tails = tuple(Tail(LEAST, *_PRIORS[each], WEIGHT, 0.0) for each in PAIRS)
+        return cls(pictures, tuple(map(float, shares)), tails)
 
     def chance(
         self,

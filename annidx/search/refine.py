@@ -27,7 +27,7 @@ SURE = 0.93
 _LIES_ALIKE = 1e-3
 _SMOOTHED = 0.7
 _SOFTENING = 4.0  # gray levels a step: a few strong edges shall not decide alone
-_STRUCTURED = 6.0  # from so much gradient energy a cell on, a block counts in full
+_STRUCTURED = 1.0  # gradient energy a cell from which on a block has structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ class Looks:
     Attributes
     ----------
     scores : (m,) float32
-        How well the details agree, 0..1: the root mean square, weighted by structure, of the
-        correlations of the gradients of 8 x 8 blocks of the overlap, negative ones counted as 0.
+        How well the details agree, 0..1: the correlation of the gradients over the overlap, below
+        0 counted as 0. Of unrelated pairs that score like the best of 10**8, edits keep .957; by
+        the root mean square of blocks' correlations .873, by their median .356.
     overlaps : (m,) float32
         Share of the first region that lies within the second, 0..1.
     structures : (m,) float32
@@ -161,13 +162,11 @@ def _agreement(first: Floats, second: Floats, within: Floats, maps: Floats) -> L
     """Compare gradients, (m, 2, 48, 48) float32 each, where `within`, (m, 48, 48), is not 0."""
     both = _blocks((first * second).sum(axis=1) * within)
     one, other = (_blocks((each**2).sum(axis=1) * within) for each in (first, second))
-    agree = np.clip(both / np.sqrt(one * other + 1.0), 0.0, 1.0)
     energy = np.maximum(one, other) / BLOCK**2
     covered = _blocks(within) / BLOCK**2
-    weights = np.minimum(energy, _STRUCTURED) * (covered > 0.5)
-    total = np.maximum(weights.sum(axis=1), 1e-6)
-    scores = np.sqrt((weights * agree**2).sum(axis=1) / total)
-    structures = (weights > 1.0).sum(axis=1).astype(np.float32)
+    lengths = np.sqrt(one.sum(axis=1) * other.sum(axis=1) + 1.0)
+    scores = np.clip(both.sum(axis=1) / lengths, 0.0, 1.0)
+    structures = ((energy > _STRUCTURED) & (covered > 0.5)).sum(axis=1).astype(np.float32)
     return Looks(scores, within.mean(axis=(1, 2)), structures, maps)
 
 

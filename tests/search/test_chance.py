@@ -238,3 +238,17 @@ def test_classes_of_pictures() -> None:
     assert chance.classes(*stored(letter(4))).tolist() == [WRITING]
     none = np.zeros((0, 4096), np.uint8), np.zeros((0, 1200), np.uint8)
     assert len(chance.classes(*none)) == 0
+
+
+def test_what_is_known_beforehand() -> None:
+    found = np.array([0] * 60 + [2] * 40, np.int8)
+    model = Chance.beforehand(found, 1000)
+    assert model.shares == pytest.approx((60.5 / 102, 0.5 / 102, 40.5 / 102, 0.5 / 102))
+    scores = np.array([0.6, 0.8, 0.95, 0.99])
+    blocks, zeros = np.full(4, 56.0), np.zeros(4, np.int8)
+    told = model.chance(scores, blocks, blocks / 64, zeros, zeros)
+    assert (np.diff(told) < 0).all()
+    assert told[0] > 1 > told[-1]
+    larger = model.chance(scores, blocks, blocks / 64, zeros, zeros, pictures=100_000)
+    assert (larger > told).all()
+    assert model.extrapolated(scores, blocks, blocks / 64, zeros, zeros).all()
