@@ -98,6 +98,12 @@ class Index:
             Scan everything instead of asking the graph.
         engine : {'auto', 'graph', 'exact'}
             What is to search; by default the planner chooses.
+        views : {'fast', 'default', 'thorough'}
+            What metric 'fingerprint' tries: the pictures as they are; also all flips and turns of
+            them, and crops; also turned crops.
+        false_pairs, fpr : float, optional
+            The most `chance` of a match by fingerprint: that many unrelated pairs expected in the
+            whole archive (by default 1), or that share of all its pairs. With `match`: .01, 1, 100.
         where : Filter, optional
             Only these pictures are found, as if there were no others.
         transforms : {'none', 'flips', 'rotations', 'all'}
@@ -208,7 +214,7 @@ class Index:
 
         Parameters
         ----------
-        cutoff, match, metric, engine
+        cutoff, match, metric, engine, views, false_pairs, fpr
             See :meth:`query`.
         exact : bool
             Compare every pair, without boxes or projection: slow, and the same pairs.

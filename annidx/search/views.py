@@ -22,7 +22,6 @@ from annidx.fingerprints import Floats, Stored
 from annidx.search import alignment
 
 Rows = npt.NDArray[np.intp]
-Flags = npt.NDArray[np.bool_]
 
 CROPS = ((0.85, 3), (0.66, 4))
 """Crops of so much of each side, at so many places along each: 25 of them. Measured on held-out
