@@ -15,13 +15,13 @@ PLAIN = (0.30, 0.42)
 """Pictures of which so much is of one light gray are taken for writing or for things on
 white: what tells two of those apart is small. Papers, chats and slides have .36 and up."""
 LIGHT = 150.0
-MOST_ODD, MOST_TORN, LEAST_TEXTURE = (0.17, 0.012), (0.42, 0.05), (0.5, 0.86)
+MOST_ODD, MOST_TORN, LEAST_TEXTURE = (0.17, 0.006), (0.42, 0.05), (0.5, 0.86)
 """Of edits; the first of photos, the second of what is plain."""
 MOST_EXCHANGED = (0.2, 0.008)
 MOST_REST = 6.0
 MOST_HUE = 48.0
 """Degrees: no filter turns hues further, other colours of a product do."""
-WHITE, WHITE_CHANGE, OBJECT_CHANGE = 0.25, 5.0, 14.0
+WHITE, WHITE_CHANGE, OBJECT_CHANGE = 0.25, 5.0, 5.0
 SHIFTED = 0.004
 """Two frames of a burst both show so much (of a side) that the other lacks."""
 
@@ -65,9 +65,20 @@ def looks_edited(seen: Seen) -> bool:
         and seen.torn <= limit(MOST_TORN)
         and seen.exchanged <= limit(MOST_EXCHANGED)
         and seen.texture >= limit(LEAST_TEXTURE)
-        and seen.rest <= MOST_REST + 0.12 * seen.range
     )
-    return alike and not recoloured(seen)
+    stays = seen.rest <= MOST_REST + 0.12 * seen.range
+    exact = seen.texture >= 0.97 and seen.torn <= 0.003
+    exact = exact and seen.odd <= 0.06 * (1 - seen.plain)
+    return stays and (alike or exact or _laid_over(seen)) and not recoloured(seen)
+
+
+def _laid_over(seen: Seen) -> bool:
+    """Say whether all that differs is one compact place, with its detail in one of the two."""
+    y0, y1, x0, x1 = seen.box
+    area = (y1 - y0) * (x1 - x0)
+    most = 0.15 if y0 < 0.15 or y1 > 0.85 else 0.06
+    compact = area <= most and seen.odd >= 0.25 * area and seen.scattered <= 0.003
+    return compact and seen.exchanged <= 0.03 and seen.torn <= 0.2 and seen.texture >= 0.75
 
 
 def recoloured(seen: Seen) -> bool:
@@ -75,11 +86,31 @@ def recoloured(seen: Seen) -> bool:
 
     Hues turn far; or a light ground stays as it is while what stands on it changes.
     """
-    coloured = min(seen.chroma) > 6 and seen.saturation > 0.25 and seen.contrast > 0
-    if coloured and abs(seen.hue) > MOST_HUE:
+    thing = max(0.05, 1 - seen.white)
+    before, after = (each / thing for each in seen.chroma)
+    turned = abs(seen.hue) if min(before, after) > 5 and seen.saturation > 0.25 else 0.0
+    if turned > MOST_HUE:
         return True
-    stays = seen.white > WHITE and seen.white_change < WHITE_CHANGE
-    return stays and seen.object_change > OBJECT_CHANGE
+    if seen.white < WHITE or seen.white_change > WHITE_CHANGE:
+        return False
+    off = seen.off_colour > 0.11 * thing + 2 * seen.odd
+    if off and seen.object_change > 2.6:  # a part of it only
+        return True
+    if seen.object_change < OBJECT_CHANGE or _grayed(seen):
+        return False
+    stronger = (after + 1.5) / (before + 1.5) / seen.brightness
+    if max(before, after) > 3.5 and not 0.45 < stronger < 2.2:
+        return True
+    even = abs(seen.brightness - 1) < 0.05 and abs(seen.contrast - 1) < 0.1
+    if even and turned < 12 and 0.7 < stronger < 1.3 and seen.object_change > 7:
+        return True  # and nothing that happened to all of it explains that
+    return turned > 38 or not 0.62 < seen.brightness < 1.6
+
+
+def _grayed(seen: Seen) -> bool:
+    """Say whether all colour is gone and nothing else has changed."""
+    same = abs(seen.brightness - 1) < 0.03 and abs(seen.contrast - 1) < 0.04 and seen.rest < 1
+    return same and min(seen.chroma) < 0.1 and seen.odd < 0.004
 
 
 def shifted(layout: Layout, one: Facts, other: Facts) -> bool:

@@ -74,7 +74,7 @@ class Seen:
     ----------
     map : sequence of six float
         Points of the first whole picture (y, x in 0..1) to points of the second, row by row.
-    agreement, texture, torn, exchanged, odd : float
+    agreement, texture, torn, exchanged, odd, scattered : float
         How well the two agree once aligned, and the shares that do not.
     box : tuple of four float
         Where, in the first picture; zeros when nowhere.
@@ -99,6 +99,7 @@ class Seen:
     torn: float
     exchanged: float
     odd: float
+    scattered: float
     box: Box
     rings: tuple[float, float]
     plain: float

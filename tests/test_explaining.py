@@ -15,7 +15,7 @@ from annidx import explaining, fingerprints
 from annidx.images import extract
 from annidx.kinds import Explanation, Facts, Seen
 from annidx.model import Record
-from annidx.search import differences
+from annidx.search import differences, overlaying
 
 NAMES = ("thumb", "gray64", "fingerprint")
 
@@ -61,7 +61,7 @@ def seen(one: Record, other: Record, guess: Any = fingerprints.WHOLE) -> Seen:
     )
     whole = np.stack([fingerprints.WHOLE] * 2)
     found = differences.differences(
-        differences.Pictures(grays, thumbs),
+        overlaying.Pictures(grays, thumbs),
         *(np.array([0]), np.array([1])),
         *(np.asarray(guess, np.float32)[None], whole),
     )

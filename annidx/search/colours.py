@@ -34,7 +34,7 @@ class Colours:
     ground : (m,) float32
         Share of the picture that is of the one light colour of its edges, in both; 0 when none is.
     ground_change, object_change : (m,) float32
-        By how many levels the ground, the rest changes.
+        By how many levels the ground, the rest changes in the mean.
     """
 
     chroma: Floats
@@ -100,11 +100,12 @@ def grounds(first: Floats, second: Floats, inside: Floats) -> tuple[Floats, Floa
     edge = np.zeros((side, side), np.bool_)
     edge[[0, -1]] = edge[:, [0, -1]] = True
     tone = np.median(first[:, edge.ravel()], axis=1)
-    near = (np.abs(first - tone[:, None]).max(axis=2) <= _GROUND_STEP) & (inside > 0)
+    like = np.abs(first - tone[:, None]).max(axis=2) <= _GROUND_STEP
+    near = like & (inside > 0)
     light = ((tone @ _LUMA) > 190) & (np.ptp(tone, axis=1) < 40)
-    share = mean(near * inside, inside) * light * (near[:, edge.ravel()].mean(axis=1) > 0.6)
+    share = mean(near * inside, inside) * light * (like[:, edge.ravel()].mean(axis=1) > 0.6)
     ground, rest = near.astype(np.float32), (~near) * inside
     change = second - first
     moved = np.abs(_mean_each(change, ground)).max(axis=1)
-    changed = mean(np.abs(change).max(axis=2) * rest, rest)
-    return share, np.asarray(moved, np.float32), changed
+    changed = np.abs(_mean_each(change, rest)).max(axis=1)
+    return share, np.asarray(moved, np.float32), np.asarray(changed, np.float32)

@@ -27,6 +27,8 @@ TOGETHER = 128
 
 _HIGH_PASS = 2.0
 _SOFTENING = 1.0
+_MIDDLE, _CLIPPED = 127.5, 119.5
+"""Where a change of tone leads further from the middle than that, detail is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,19 @@ class Differences:
         was laid over one of two has its detail in that one.
     odd : (m,) float32
         Share of the overlap whose gray differs by more than a change of tone explains.
+    scattered : (m,) float32
+        The part of it outside of the box.
     boxes : (m, 4) float32
-        Where that lies in the first picture: y0, y1, x0, x1 in 0..1; zeros when nowhere.
+        Where most of it lies in the first picture: y0, y1, x0, x1 in 0..1; zeros when nowhere.
     rings : (m, 2) float32
         Share of what only the first, only the second shows that is quiet, as frames are; 1 when
         there is next to nothing.
     plain : (m,) float32
-        Share of the plainer of the two that is of its most frequent gray: writing, things on white.
+        Share of the less plain of the two that is of its most frequent gray: writing has much.
     ground : (m,) float32
-        That gray, the lighter of the two.
+        That gray.
+    details : (m,) float32
+        Strength of the finest detail, second by first, the contrast made even.
     tone, colour : Tones, Colours
     """
 
@@ -66,10 +72,12 @@ class Differences:
     torn: Floats
     exchanged: Floats
     odd: Floats
+    scattered: Floats
     boxes: Floats
     rings: Floats
     plain: Floats
     ground: Floats
+    details: Floats
     tone: Tones
     colour: Colours
 
@@ -123,11 +131,17 @@ def _differences(
     x, _ = alignment.read(pictures.levels[small], itself, GRID)
     y, inside = alignment.read(pictures.levels[large], onto, GRID)
     inside = eroded(inside)
-    x = softened(x, onto)
-    first, second = (np.where(swap[:, None, None], *each) for each in ((y, x), (x, y)))
-    tone, rest = tones.fitted(first, second, inside)
-    texture, torn, exchanged = textures(first, second, inside)
-    odd, boxes = places(rest, second, inside, tone)
+    first, second = (
+        np.where(swap[:, None, None], *each)
+        for each in ((y, softened(x, onto)), (softened(x, onto), y))
+    )
+    detail = tones.details(first, second, inside)
+    first, second = softened_to(first, 1 / detail), softened_to(second, detail)
+    tone, rest, predicted = tones.fitted(first, second, inside)
+    clipped = np.abs(predicted - _MIDDLE) > _CLIPPED
+    clear = inside * ~clipped
+    texture, torn, exchanged = textures(first, second, clear)
+    odd, scattered, boxes = places(rest, second, clear, tone)
     colour = colours(pictures, ones, others, whole)
     on_grid = np.where(swap[:, None, None], onto, itself)
     return Differences(
@@ -137,6 +151,7 @@ def _differences(
         torn,
         exchanged,
         odd,
+        scattered,
         mapped(boxes, on_grid),
         np.stack(
             [
@@ -145,11 +160,17 @@ def _differences(
             ],
             axis=1,
         ),
-        np.maximum(pictures.plain[ones], pictures.plain[others]),
-        np.maximum(pictures.ground[ones], pictures.ground[others]),
+        *_plain(pictures, ones, others),
+        detail,
         tone,
         colour,
     )
+
+
+def _plain(pictures: Pictures, ones: Rows, others: Rows) -> tuple[Floats, Floats]:
+    """Return how plain the less plain of two is, and its gray: frames and clipping make plain."""
+    less = np.where(pictures.plain[ones] <= pictures.plain[others], ones, others)
+    return pictures.plain[less], pictures.ground[less]
 
 
 def eroded(inside: Floats) -> Floats:
@@ -175,10 +196,27 @@ def softened(grays: Floats, maps: Floats) -> Floats:
     return result
 
 
+def softened_to(grays: Floats, detail: Floats) -> Floats:
+    """Blur what is much sharper, or noisier, than its partner."""
+    result = grays
+    for low, high, sigma in ((1.35, 1.8, 0.6), (1.8, 3.0, 0.9), (3.0, np.inf, 1.4)):
+        which = (detail > low) & (detail <= high)
+        if which.any():
+            result = result if result is not grays else grays.copy()
+            result[which] = alignment.blurred(grays[which], sigma)
+    return result
+
+
+def high_pass(grays: Floats, inside: Floats) -> Floats:
+    """Return what is finer than some cells; what lies outside does not count."""
+    around = alignment.blurred(grays * inside, _HIGH_PASS)
+    share = alignment.blurred(inside, _HIGH_PASS)
+    return np.asarray((grays - around / np.maximum(share, 0.02)) * inside, np.float32)
+
+
 def textures(first: Floats, second: Floats, inside: Floats) -> tuple[Floats, Floats, Floats]:
     """Return how well fine detail agrees, the share that does not, and that in both ways, (m,)."""
-    one, other = (each - alignment.blurred(each, _HIGH_PASS) for each in (first, second))
-    one, other = one * inside, other * inside
+    one, other = high_pass(first, inside), high_pass(second, inside)
     both, ones, others = (_blocks(each) for each in (one * other, one * one, other * other))
     cells = BLOCK * BLOCK
     agree = both / np.sqrt((ones + _SOFTENING * cells) * (others + _SOFTENING * cells))
@@ -192,8 +230,10 @@ def textures(first: Floats, second: Floats, inside: Floats) -> tuple[Floats, Flo
     return one_, two, three
 
 
-def places(rest: Floats, second: Floats, inside: Floats, tone: Tones) -> tuple[Floats, Floats]:
-    """Return the share of cells that a change of tone does not explain, and their box."""
+def places(
+    rest: Floats, second: Floats, inside: Floats, tone: Tones
+) -> tuple[Floats, Floats, Floats]:
+    """Return the share of cells that a change of tone does not explain, and where they are."""
     slope = np.zeros_like(second)
     slope[:, 1:-1, 1:-1] = np.maximum(
         np.abs(second[:, 2:, 1:-1] - second[:, :-2, 1:-1]),
@@ -201,10 +241,15 @@ def places(rest: Floats, second: Floats, inside: Floats, tone: Tones) -> tuple[F
     )
     limit = 6.0 + 3.0 * tone.rest[:, None, None] + 0.3 * slope
     odd = ((np.abs(rest) > limit) & (inside > 0)).astype(np.float32)
-    share = odd.sum(axis=(1, 2)) / np.maximum(inside.sum(axis=(1, 2)), 1)
+    share = odd.mean(axis=(1, 2))
     counts = odd.reshape(len(odd), GRID // 3, 3, GRID // 3, 3).sum(axis=(2, 4))
-    blocks = np.asarray(counts >= 4)
-    return np.asarray(share, np.float32), _boxes(blocks)
+    boxes = _boxes(np.asarray(counts >= 4))
+    at = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
+    rows_, columns = (
+        ((at > boxes[:, k, None]) & (at < boxes[:, k + 1, None])).astype(np.float32) for k in (0, 2)
+    )
+    within = np.einsum("myx,my,mx->m", odd, rows_, columns) / np.maximum(odd.sum(axis=(1, 2)), 1)
+    return np.asarray(share, np.float32), np.asarray(share * (1 - within), np.float32), boxes
 
 
 def _boxes(blocks: npt.NDArray[np.bool_]) -> Floats:
@@ -212,7 +257,7 @@ def _boxes(blocks: npt.NDArray[np.bool_]) -> Floats:
     side = blocks.shape[1]
     found = []
     for axis in (2, 1):
-        lines = blocks.any(axis=axis)
+        lines = np.asarray(blocks.any(axis=axis))
         found += [lines.argmax(axis=1), side - lines[:, ::-1].argmax(axis=1)]
     boxes = np.stack(found, axis=1) / side
     boxes[~blocks.any(axis=(1, 2))] = 0
@@ -231,6 +276,15 @@ def mapped(boxes: Floats, maps: Floats) -> Floats:
 
 def ring(levels: Floats, maps: Floats) -> Floats:
     """Return how much of what lies outside of the other picture is quiet, (m,)."""
+    result = np.ones(len(maps), np.float32)
+    square = np.array([[0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 1, 1]], np.float32)
+    beyond = np.abs(maps @ square - 0.5).max(axis=(1, 2)) > 0.5 + 1.0 / fingerprints.GRAY_SIDE
+    left = np.flatnonzero(beyond)
+    result[left] = _ring(levels[left], maps[left])
+    return result
+
+
+def _ring(levels: Floats, maps: Floats) -> Floats:
     y, x = fingerprints.positions(maps, fingerprints.GRAY_SIDE)
     edge = 1.0 / fingerprints.GRAY_SIDE
     outside = (y < -edge) | (y > 1 + edge) | (x < -edge) | (x > 1 + edge)
@@ -256,11 +310,8 @@ def colours(pictures: Pictures, ones: Rows, others: Rows, maps: Floats) -> Colou
 
 def _blocks(cells: Floats) -> Floats:
     """Sum cells by blocks, (m, 64) float32."""
-    count, side, _ = cells.shape
-    blocks = side // BLOCK
-    return np.asarray(
-        cells.reshape(count, blocks, BLOCK, blocks, BLOCK).sum(axis=(2, 4)).reshape(count, -1)
-    )
+    sums = fingerprints.averages(GRID // BLOCK, GRID)
+    return np.asarray((sums @ cells @ sums.T).reshape(len(cells), -1) * BLOCK**2, np.float32)
 
 
 def rows(found: Differences) -> Iterator[kinds.Seen]:
@@ -273,6 +324,7 @@ def rows(found: Differences) -> Iterator[kinds.Seen]:
         found.torn,
         found.exchanged,
         found.odd,
+        found.scattered,
         found.boxes,
         found.rings,
         found.plain,
@@ -282,7 +334,7 @@ def rows(found: Differences) -> Iterator[kinds.Seen]:
         tone.rest,
         tone.range,
         tone.light,
-        tone.detail,
+        found.details,
         colour.chroma,
         colour.saturation,
         colour.hue,

@@ -96,8 +96,13 @@ def _corners(maps: Floats, contents: Floats) -> Floats:
 
 def _correlations(templates: Floats, fields: Floats, maps: Floats) -> Floats:
     """Return how well fields agree, less when they overlap but a little."""
-    _, inside = alignment.read(fields, maps, templates.shape[1])
-    found = alignment.correlations(templates, fields, maps)
+    there, inside = alignment.read(fields, maps, templates.shape[1])
+    known, first = templates * inside, there * inside
+    sums = [
+        np.einsum("mij,mij->m", a, b)
+        for a, b in ((known, there), (known, templates), (first, there))
+    ]
+    found = sums[0] / np.sqrt(sums[1] * sums[2] + 1e-6)
     return np.asarray(np.where(inside.mean(axis=(1, 2)) > 0.08, found, -1.0), np.float32)
 
 

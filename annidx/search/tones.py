@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annidx.fingerprints import Floats
+from annidx.fingerprints import Floats, averages
 
 KNOTS = 8
 """A change of tone is a broken line over the grays of the first picture, of so many knots, ..."""
@@ -33,8 +33,6 @@ class Tones:
         Spread of the grays of the second: its standard deviation.
     light : (m,) float32
         How much the gain varies with place, edges against the middle: 0 not at all.
-    detail : (m,) float32
-        Strength of the finest detail, second by first, the contrast made even.
     """
 
     brightness: Floats
@@ -42,7 +40,6 @@ class Tones:
     rest: Floats
     range: Floats
     light: Floats
-    detail: Floats
 
 
 def hats(grays: Floats, knots: int) -> Floats:
@@ -59,7 +56,7 @@ def places(side: int) -> Floats:
     return np.stack([u, v, u * u, v * v, u * v], axis=1).astype(np.float32)
 
 
-def fitted(first: Floats, second: Floats, inside: Floats) -> tuple[Tones, Floats]:
+def fitted(first: Floats, second: Floats, inside: Floats) -> tuple[Tones, Floats, Floats]:
     """Fit one change of tone and light.
 
     Parameters
@@ -72,6 +69,8 @@ def fitted(first: Floats, second: Floats, inside: Floats) -> tuple[Tones, Floats
     Tones
     (m, n, n) float32
         What it leaves, in levels of the second; 0 where not both are known.
+    (m, n, n) float32
+        What it makes of the first.
     """
     count, side, _ = first.shape
     low, high = first.min(axis=(1, 2)), first.max(axis=(1, 2))
@@ -86,16 +85,19 @@ def fitted(first: Floats, second: Floats, inside: Floats) -> tuple[Tones, Floats
     found[:, :KNOTS] += low[:, None] + np.maximum(high - low, 8.0)[:, None] * (
         np.linspace(0, 1, KNOTS, dtype=np.float32)
     )
-    rest = np.asarray((second - _full(scaled, first, found)) * inside, np.float32)
+    full = _full(scaled, first, found)
+    rest = np.asarray((second - full) * inside, np.float32)
     slope, brightness = _line(levels, y, weights)
     steep = np.maximum(np.abs(slope), 0.05)
-    fine = [_fine(each, inside) for each in (first, second)]
     corner = np.abs(found[:, KNOTS + 2] + found[:, KNOTS + 3]) / 64
     values = (
-        *(brightness, slope / brightness, _median(rest, inside), _spread(y, known)),
-        *(corner / steep, np.clip(fine[1] / (fine[0] * steep), 0.01, 100)),
+        brightness,
+        slope / brightness,
+        _median(rest, inside),
+        _spread(y, known),
+        corner / steep,
     )
-    return Tones(*(np.asarray(each, np.float32) for each in values)), rest
+    return Tones(*(np.asarray(each, np.float32) for each in values)), rest, full
 
 
 def _full(scaled: Floats, first: Floats, found: Floats) -> Floats:
@@ -143,8 +145,9 @@ def mean(values: Floats, weights: Floats) -> Floats:
 
 
 def _halved(cells: Floats) -> Floats:
-    count, side, _ = cells.shape
-    return np.asarray(cells.reshape(count, side // 2, 2, side // 2, 2).mean(axis=(2, 4)))
+    side = cells.shape[1]
+    pairs = averages(side // 2, side)
+    return np.asarray(pairs @ cells @ pairs.T, np.float32)
 
 
 def _line(x: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -172,6 +175,16 @@ def _median(rest: Floats, inside: Floats) -> Floats:
 def _spread(y: Floats, known: Floats) -> Floats:
     squared = mean(y * y * known, known) - mean(y * known, known) ** 2
     return np.asarray(np.sqrt(np.maximum(squared, 0)), np.float32)
+
+
+def details(first: Floats, second: Floats, inside: Floats) -> Floats:
+    """Return the strength of the finest detail, second by first, the contrast made even, (m,)."""
+    flat = [each.reshape(len(each), -1) for each in (first, second, inside)]
+    fine = [
+        _fine(each, inside) / (_spread(all_, flat[2]) + 1)
+        for each, all_ in zip((first, second), flat, strict=False)
+    ]
+    return np.asarray(np.clip(fine[1] / fine[0], 0.01, 100), np.float32)
 
 
 def _fine(grays: Floats, inside: Floats) -> Floats:
