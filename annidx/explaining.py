@@ -93,18 +93,17 @@ def recoloured(seen: Seen) -> bool:
         return True
     if seen.white < WHITE or seen.white_change > WHITE_CHANGE:
         return False
-    off = seen.off_colour > 0.11 * thing + 2 * seen.odd
-    if off and seen.object_change > 2.6:  # a part of it only
+    off = seen.off_colour > 0.07 * thing + 2 * seen.odd
+    if off and seen.object_change > 1.4:  # a part of it only
         return True
     if seen.object_change < OBJECT_CHANGE or _grayed(seen):
         return False
     stronger = (after + 1.5) / (before + 1.5) / seen.brightness
-    if max(before, after) > 3.5 and not 0.45 < stronger < 2.2:
-        return True
     even = abs(seen.brightness - 1) < 0.05 and abs(seen.contrast - 1) < 0.1
-    if even and turned < 12 and 0.7 < stronger < 1.3 and seen.object_change > 7:
-        return True  # and nothing that happened to all of it explains that
-    return turned > 38 or not 0.62 < seen.brightness < 1.6
+    # What nothing explains that happened to all of it, happened to the thing.
+    unexplained = even and turned < 12 and 0.7 < stronger < 1.3 and seen.object_change > 7
+    faded = max(before, after) > 2.5 and not 0.45 < stronger < 2.2
+    return unexplained or faded or turned > 38 or not 0.62 < seen.brightness < 1.6
 
 
 def _grayed(seen: Seen) -> bool:

@@ -138,7 +138,8 @@ def _differences(
     detail = tones.details(first, second, inside)
     first, second = softened_to(first, 1 / detail), softened_to(second, detail)
     tone, rest, predicted = tones.fitted(first, second, inside)
-    clipped = np.abs(predicted - _MIDDLE) > _CLIPPED
+    extreme = np.minimum(np.abs(predicted - _MIDDLE), np.abs(second - _MIDDLE) + 6)
+    clipped = (extreme > _CLIPPED) & (np.abs(first - _MIDDLE) < _CLIPPED - 6)
     clear = inside * ~clipped
     texture, torn, exchanged = textures(first, second, clear)
     odd, scattered, boxes = places(rest, second, clear, tone)
