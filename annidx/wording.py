@@ -13,7 +13,7 @@ from annidx.layouts import Layout
 LEAST_MARGIN = 0.006
 """Of a side: less is not told from nothing on grays of 64 x 64."""
 QUIET = 0.6
-"""A frame is quiet on so much of it; the rest of a picture is not."""
+"""A frame is of one gray on so much of it; the rest of a picture is not."""
 LEAST_ANGLE = 0.4
 SIDES = ("top", "bottom", "left", "right")
 
@@ -106,7 +106,7 @@ def _toned(seen: Seen) -> Iterator[Change]:
     if abs(seen.contrast - 1) >= 0.07:
         what = "more contrast" if seen.contrast > 1 else "less contrast"
         yield {"what": what, "percent": round(100 * abs(seen.contrast - 1))}
-    if seen.light > 0.3:
+    if seen.light > 0.4:
         yield {"what": "vignette", "percent": round(100 * seen.light)}
     if seen.detail < 0.6:
         yield {"what": "blurred", "detail": round(seen.detail, 2)}
@@ -188,7 +188,9 @@ _LEAST = "recompressed"
 def _word(change: Change) -> str:
     what = change["what"]
     if "widths" in change:
-        sides = [f"{_percent(v)} % {side}" for side, v in change["widths"].items() if v > 0]
+        sides = [
+            f"{_percent(v)} % {side}" for side, v in change["widths"].items() if v >= LEAST_MARGIN
+        ]
         return f"framed by {', '.join(sides)}"
     if what in ("cropped", "frame removed"):
         where = "{}-{} % x {}-{} %".format(*(_percent(change["box"][k]) for k in _ORDER))
@@ -221,6 +223,7 @@ _SAID = {
     "differs": "differs at {box}",
     "mirrored": "mirrored {axis}",
     "shifted": "shifted by {right} % x {down} %",
+    "stretched": "stretched to {across by down} as wide",
     "resized": "resized to {factor} %",
     "other format": "{from} to {to}",
     "other exposure": "exposure {from} to {to}",

@@ -27,6 +27,7 @@ TOGETHER = 128
 
 _HIGH_PASS = 2.0
 _SOFTENING = 1.0
+_FRAME_STEP = 8.0
 _MIDDLE, _CLIPPED = 127.5, 119.5
 """Where a change of tone leads further from the middle than that, detail is lost."""
 
@@ -55,8 +56,8 @@ class Differences:
     boxes : (m, 4) float32
         Where most of it lies in the first picture: y0, y1, x0, x1 in 0..1; zeros when nowhere.
     rings : (m, 2) float32
-        Share of what only the first, only the second shows that is quiet, as frames are; 1 when
-        there is next to nothing.
+        Share of what only the first, only the second shows that is of one gray, as frames are; 0
+        when there is too little of it.
     plain : (m,) float32
         Share of the less plain of the two that is of its most frequent gray: writing has much.
     ground : (m,) float32
@@ -136,7 +137,7 @@ def _differences(
         for each in ((y, softened(x, onto)), (softened(x, onto), y))
     )
     detail = tones.details(first, second, inside)
-    first, second = softened_to(first, 1 / detail), softened_to(second, detail)
+    first, second = softened_to(first, np.reciprocal(detail)), softened_to(second, detail)
     tone, rest, predicted = tones.fitted(first, second, inside)
     extreme = np.minimum(np.abs(predicted - _MIDDLE), np.abs(second - _MIDDLE) + 6)
     clipped = (extreme > _CLIPPED) & (np.abs(first - _MIDDLE) < _CLIPPED - 6)
@@ -276,25 +277,26 @@ def mapped(boxes: Floats, maps: Floats) -> Floats:
 
 
 def ring(levels: Floats, maps: Floats) -> Floats:
-    """Return how much of what lies outside of the other picture is quiet, (m,)."""
-    result = np.ones(len(maps), np.float32)
+    """Return how much of what lies outside of the other picture is of one gray, (m,)."""
+    result = np.zeros(len(maps), np.float32)
     square = np.array([[0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 1, 1]], np.float32)
     beyond = np.abs(maps @ square - 0.5).max(axis=(1, 2)) > 0.5 + 1.0 / fingerprints.GRAY_SIDE
     left = np.flatnonzero(beyond)
-    result[left] = _ring(levels[left], maps[left])
+    if len(left):
+        result[left] = _ring(levels[left], maps[left])
     return result
 
 
 def _ring(levels: Floats, maps: Floats) -> Floats:
     y, x = fingerprints.positions(maps, fingerprints.GRAY_SIDE)
-    edge = 1.0 / fingerprints.GRAY_SIDE
+    edge = 0.7 / fingerprints.GRAY_SIDE
     outside = (y < -edge) | (y > 1 + edge) | (x < -edge) | (x > 1 + edge)
-    loud = np.zeros_like(outside)
-    loud[:, 1:] |= np.abs(np.diff(levels, axis=1)) > 4
-    loud[:, :, 1:] |= np.abs(np.diff(levels, axis=2)) > 4
+    flat = np.where(outside, levels, np.inf).reshape(len(levels), -1)
     count = outside.sum(axis=(1, 2))
-    quiet = (outside & ~loud).sum(axis=(1, 2)) / np.maximum(count, 1)
-    return np.asarray(np.where(count < 40, 1.0, quiet), np.float32)
+    middle = np.take_along_axis(np.sort(flat, axis=1), (count // 2)[:, None], axis=1)
+    middle = np.where(np.isfinite(middle), middle, 0)
+    alike = (np.abs(flat - middle) <= _FRAME_STEP).sum(axis=1) / np.maximum(count, 1)
+    return np.asarray(np.where(count < 30, 0.0, alike), np.float32)
 
 
 def colours(pictures: Pictures, ones: Rows, others: Rows, maps: Floats) -> Colours:
