@@ -20,7 +20,6 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 LAYERS = [
     *(["errors"], ["model"], ["fields"], ["kinds"], ["layouts"], ["wording"], ["explaining"]),
     *(["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
-    *(["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
     *(["native"], ["place"]),
     ["workers"],
     ["images", "store", "search"],

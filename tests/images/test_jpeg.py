@@ -224,7 +224,7 @@ def test_exif_is_read(order: str) -> None:
     assert jpeg.exif(camera_exif(order)) == (6, "Maker", "M1", "2019:07:14 18:30:05", "", "")
 
 
-def exposed(order: str, seconds: float, bias: float) -> bytes:
+def exposed(order: str, seconds: IFDRational | float, bias: IFDRational | float) -> bytes:
     exif = Image.Exif()
     exif.endian = order
     exif[0x0112] = 1
