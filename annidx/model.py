@@ -99,6 +99,8 @@ class Record:
         Local time of the exposure, 'YYYY-MM-DDTHH:MM:SS', or empty.
     camera : str
         Make and model, or empty.
+    subsecond, exposure : str
+        Digits behind the second of `taken`; '1/250 s, -2 EV'. Or empty.
     descriptors : Mapping[str, bytes]
         Stored bytes by descriptor name; empty for pictures that could not be read.
     image_id : int
@@ -119,6 +121,8 @@ class Record:
     orientation: int = 1
     taken: str = ""
     camera: str = ""
+    subsecond: str = ""
+    exposure: str = ""
     descriptors: Mapping[str, bytes] = field(default_factory=dict)
     image_id: int = -1
     first_seen_ns: int = 0

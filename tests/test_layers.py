@@ -18,7 +18,8 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # From left to right: a module imports from what stands left of it, or from its own package.
 # Packages on one line do not import each other.
 LAYERS = [
-    *(["errors"], ["model"], ["fields"], ["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
+    *(["errors"], ["model"], ["fields"], ["kinds"], ["layouts"], ["wording"], ["explaining"]),
+    *(["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
     *(["native"], ["place"]),
     ["workers"],
     ["images", "store", "search"],

@@ -154,6 +154,8 @@ class Extractor:
             orientation=picture.orientation,
             taken=picture.taken,
             camera=picture.camera,
+            subsecond=picture.subsecond,
+            exposure=picture.exposure,
             descriptors=descriptors,
         )
 

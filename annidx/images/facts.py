@@ -10,6 +10,7 @@ from typing import Any
 from annidx.images import jpeg
 
 _ORIENTATION, _MAKE, _MODEL, _DETAILS, _TAKEN = 0x0112, 0x010F, 0x0110, 0x8769, 0x9003
+_SUBSECOND, _SECONDS, _BIAS = 0x9291, 0x829A, 0x9204
 _TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)", re.ASCII)
 
 
@@ -20,6 +21,8 @@ class Facts:
     orientation: int = 1
     taken: str = ""
     camera: str = ""
+    subsecond: str = ""
+    exposure: str = ""
 
 
 def read(image: Any) -> Facts:
@@ -29,8 +32,11 @@ def read(image: Any) -> Facts:
     ordinary = jpeg.exif(image.info.get("exif") or b"")
     if ordinary is None:
         return odd(image)
-    orientation, make, model, taken = ordinary
-    return Facts(_orientation(orientation), _iso_time(taken), _camera(make, model))
+    orientation, make, model, taken, subsecond, exposure = ordinary
+    return Facts(
+        *(_orientation(orientation), _iso_time(taken), _camera(make, model)),
+        *(_digits(subsecond), exposure),
+    )
 
 
 def odd(image: Any) -> Facts:
@@ -41,13 +47,31 @@ def odd(image: Any) -> Facts:
         facts = replace(facts, orientation=_orientation(exif.get(_ORIENTATION, 1)))
         make, model = (str(exif.get(tag, "")).strip("\0 ") for tag in (_MAKE, _MODEL))
         facts = replace(facts, camera=_camera(make, model))
-        return replace(facts, taken=_iso_time(str(exif.get_ifd(_DETAILS).get(_TAKEN, ""))))
+        details = exif.get_ifd(_DETAILS)
+        facts = replace(facts, taken=_iso_time(str(details.get(_TAKEN, ""))))
+        facts = replace(facts, subsecond=_digits(str(details.get(_SUBSECOND, ""))))
+        seconds, bias = (_number(details.get(tag)) for tag in (_SECONDS, _BIAS))
+        return replace(facts, exposure=jpeg.exposure(seconds, bias))
     except Exception:  # one picture's metadata; Pillow raises SyntaxError, struct.error and more
         return facts
 
 
 def _camera(make: str, model: str) -> str:
     return (model if model.startswith(make) else f"{make} {model}").strip()[:80]
+
+
+def _digits(text: str) -> str:
+    """Return the digits behind the second, without zeros at the end; anything else is ''."""
+    digits = text.strip("\0 ")
+    return digits[:9].rstrip("0") if digits.isdecimal() and digits.isascii() else ""
+
+
+def _number(value: Any) -> float | None:
+    """Return a ratio as a number; by the ordinary way it may have no denominator."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
 
 
 def _orientation(value: Any) -> int:

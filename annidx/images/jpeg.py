@@ -18,6 +18,7 @@ _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
 _EOI, _SOS, _DQT, _DNL = 0xD9, 0xDA, 0xDB, 0xDC
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RSTn, SOI: no length behind them
 _MAKE, _MODEL, _ORIENTATION, _DETAILS, _TAKEN = 0x010F, 0x0110, 0x0112, 0x8769, 0x9003
+_SUBSECOND, _SECONDS, _BIAS = 0x9291, 0x829A, 0x9204
 _NEXT_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # not stuffed zeros, restarts, fill bytes
 
 
@@ -150,8 +151,8 @@ def dc_only(data: bytes, least: int) -> bytes | None:
         return None
 
 
-def exif(block: bytes) -> tuple[int, str, str, str] | None:
-    """Return orientation, make, model and time of the exposure of an EXIF segment.
+def exif(block: bytes) -> tuple[int, str, str, str, str, str] | None:
+    """Return orientation, make, model, time and subsecond of an EXIF segment, and the exposure.
 
     A tenth of the time that Pillow takes, which reads every tag. What is missing is 1 or empty;
     None when there is anything out of the ordinary, so that Pillow is to read it.
@@ -175,9 +176,49 @@ def exif(block: bytes) -> tuple[int, str, str, str] | None:
             details = _entries(tiff, order, struct.unpack(order + "I", first[_DETAILS][2])[0])
         make, model = _text(tiff, order, first, _MAKE), _text(tiff, order, first, _MODEL)
         taken = _text(tiff, order, details, _TAKEN)
-        return struct.unpack(order + "Hxx", value)[0], make, model, taken
+        subsecond = _text(tiff, order, details, _SUBSECOND)
+        seconds, bias = (
+            _ratio(tiff, order, details, tag, form)
+            for tag, form in ((_SECONDS, "II"), (_BIAS, "ii"))
+        )
+        orientation: int = struct.unpack(order + "Hxx", value)[0]
+        return orientation, make, model, taken, subsecond, exposure(seconds, bias)
     except (ValueError, struct.error):
         return None
+
+
+def exposure(seconds: float | None, bias: float | None) -> str:
+    """Return an exposure as text, empty when its time is not known.
+
+    Parameters
+    ----------
+    seconds : float or None
+    bias : float or None
+        Exposure values by which it was corrected.
+
+    Examples
+    --------
+    >>> exposure(0.004, -2.0), exposure(1.6, 0.0), exposure(None, 1.0)
+    ('1/250 s, -2 EV', '1.6 s', '')
+    """
+    if seconds is None or not 1e-6 < seconds < 1e6:
+        return ""
+    time = f"1/{1 / seconds:.0f} s" if seconds < 0.4 else f"{seconds:.3g} s"
+    return f"{time}, {bias:+.2g} EV" if bias is not None and 0.05 < abs(bias) < 20 else time
+
+
+def _ratio(
+    tiff: bytes, order: str, entries: dict[int, tuple[int, int, bytes]], tag: int, form: str
+) -> float | None:
+    if tag not in entries:
+        return None
+    kind, count, value = entries[tag]
+    if kind not in (5, 10) or count != 1:
+        message = f"tag {tag:#x} is no ratio"
+        raise ValueError(message)
+    (at,) = struct.unpack(order + "I", value)
+    over, under = struct.unpack_from(order + form, tiff, at)
+    return over / under if under else None
 
 
 def _entries(tiff: bytes, order: str, offset: int) -> dict[int, tuple[int, int, bytes]]:

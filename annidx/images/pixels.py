@@ -73,6 +73,8 @@ class Picture:
         From EXIF; empty when not there.
     truncated : bool
         True when the file ends too early and the rest was filled in.
+    subsecond, exposure : str
+        From EXIF, likewise; see :class:`annidx.images.facts.Facts`.
     """
 
     image: Image.Image
@@ -85,6 +87,8 @@ class Picture:
     taken: str
     camera: str
     truncated: bool
+    subsecond: str = ""
+    exposure: str = ""
 
     def rgb(self, width: int, height: int) -> npt.NDArray[np.uint8]:
         """Return it resized by bicubic with antialiasing, (height, width, 3) uint8 sRGB."""
@@ -147,6 +151,8 @@ def upright(
         orientation=orientation,
         taken=exif.taken,
         camera=exif.camera,
+        subsecond=exif.subsecond,
+        exposure=exif.exposure,
         truncated=truncated,
     )
 

@@ -48,6 +48,8 @@ _FACTS: tuple[tuple[str, Any], ...] = (
     ("orientation", pa.int8()),
     ("taken", pa.string()),
     ("camera", pa.string()),
+    ("subsecond", pa.string()),
+    ("exposure", pa.string()),
     ("first_seen_ns", pa.int64()),
     ("status", pa.string()),
     ("error", pa.string()),
@@ -265,7 +267,7 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError, IndexError, KeyError)
 
 REPAIR = 'Run "annidx build": it extracts the pictures of this segment anew.'
 
-_ADDED: dict[str, Any] = {"companions": []}
+_ADDED: dict[str, Any] = {"companions": [], "subsecond": "", "exposure": ""}
 """Columns that older segments of this format do not have, and what stands for them."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from annidx.images import decode, facts, jpeg
 from tests.images.pictures import NEAR, apart, encoded, orientation_tag, photo, thumb_of
@@ -220,7 +221,35 @@ def camera_exif(order: str, orientation: int = 6) -> bytes:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_exif_is_read(order: str) -> None:
-    assert jpeg.exif(camera_exif(order)) == (6, "Maker", "M1", "2019:07:14 18:30:05")
+    assert jpeg.exif(camera_exif(order)) == (6, "Maker", "M1", "2019:07:14 18:30:05", "", "")
+
+
+def exposed(order: str, seconds: IFDRational | float, bias: IFDRational | float) -> bytes:
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x0112] = 1
+    details = exif.get_ifd(0x8769)
+    details[0x9003], details[0x9291] = "2019:07:14 18:30:05", "310"
+    details[0x829A], details[0x9204] = seconds, bias
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_exposure_is_read(order: str) -> None:
+    block = exposed(order, IFDRational(1, 250), IFDRational(2, 3))
+    found = (1, "", "", "2019:07:14 18:30:05", "310", "1/250 s, +0.67 EV")
+    assert jpeg.exif(block) == found
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_exposure_that_is_no_ratio_is_left_to_pillow(order: str) -> None:
+    block = exposed(order, 1 / 250, -2.0)
+    assert jpeg.exif(block) is None
+    written = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(written, "JPEG", exif=block)
+    with Image.open(written) as image:
+        found = facts.read(image)
+    assert (found.subsecond, found.exposure) == ("31", "1/250 s, -2 EV")
 
 
 def test_odd_exif_is_left_to_pillow() -> None:

@@ -60,6 +60,8 @@ facts: dict[str, Any] = {
     "orientation": st.integers(1, 8),
     "taken": odd_texts,
     "camera": odd_texts,
+    "subsecond": odd_texts,
+    "exposure": odd_texts,
     "image_id": longs,
     "first_seen_ns": longs,
 }
@@ -281,3 +283,12 @@ def test_what_is_unlinked_stays_readable(tmp_path: Path) -> None:
 def test_descriptors_are_read_only(tmp_path: Path) -> None:
     opened = written(tmp_path / "s.parquet", [record(1)])
     assert not opened.descriptor("thumb").flags.writeable
+
+
+def test_a_segment_of_before_a_column_reads_as_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "old.parquet"
+    table = table_of([record(1, subsecond="31", exposure="1/250 s")], "pictures")
+    write_segment(path, table.drop_columns(["subsecond", "exposure", "companions"]))
+    (back,) = reopened(path, 1).records([0])
+    assert (back.subsecond, back.exposure, back.file.companions) == ("", "", ())
+    assert back.descriptors == record(1).descriptors

@@ -1,0 +1,138 @@
+"""What two pictures are to each other: what is known of both, what was seen, what it is called.
+
+Dataclasses and names only, no numpy: search/ measures, explaining.py judges and words it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["identical", "same-pixels", "edited", "same-scene", "similar"]
+
+KINDS: tuple[Kind, ...] = ("identical", "same-pixels", "edited", "same-scene", "similar")
+"""From the surest to the vaguest; only the first three are ever suggested for removal."""
+
+Box = tuple[float, float, float, float]
+"""Edges y0, y1, x0, x1 in 0..1 of a picture's frame."""
+
+Change = dict[str, Any]
+"""One difference: "what", and its amounts; numbers, texts and lists only, for JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a picture beside its pixels; everything may be missing.
+
+    Attributes
+    ----------
+    width, height : int
+        Pixels as stored, before the orientation is applied; 0 when unknown.
+    orientation : int
+        EXIF orientation 1-8.
+    size : int
+        Bytes of the file; 0 when it has none.
+    format : str
+    content_hash, pixel_hash : bytes
+        32 bytes each; empty or zeros when unknown.
+    taken : str
+        Local time of the exposure, 'YYYY-MM-DDTHH:MM:SS'.
+    subsecond : str
+        Digits behind the second.
+    camera : str
+    exposure : str
+        As the index has it: '1/250 s, -2 EV'.
+    path : bytes
+    """
+
+    width: int = 0
+    height: int = 0
+    orientation: int = 1
+    size: int = 0
+    format: str = ""
+    content_hash: bytes = b""
+    pixel_hash: bytes = b""
+    taken: str = ""
+    subsecond: str = ""
+    camera: str = ""
+    exposure: str = ""
+    path: bytes = b""
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as shown, in pixels."""
+        turned = self.orientation >= 5
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look at two pictures saw, the second against the first; see search/differences.py.
+
+    Attributes
+    ----------
+    map : sequence of six float
+        Points of the first whole picture (y, x in 0..1) to points of the second, row by row.
+    agreement, texture, torn, exchanged, odd, scattered : float
+        How well the two agree once aligned, and the shares that do not.
+    box : tuple of four float
+        Where, in the first picture; zeros when nowhere.
+    rings : tuple of float
+        How quiet is what only the first, only the second shows.
+    plain, ground : float
+        Share of the plainer one that is of one gray, and that gray.
+    brightness, contrast, rest, range, light, detail : float
+        Of :class:`annidx.search.tones.Tones`.
+    chroma : tuple of float
+        Strength of colour of both.
+    saturation, hue : float
+    tint : tuple of float
+        Levels towards blue, towards red.
+    off_colour, white, white_change, object_change : float
+        Of :class:`annidx.search.tones.Colours`.
+    """
+
+    map: Sequence[float]
+    agreement: float
+    texture: float
+    torn: float
+    exchanged: float
+    odd: float
+    scattered: float
+    box: Box
+    rings: tuple[float, float]
+    plain: float
+    ground: float
+    brightness: float
+    contrast: float
+    rest: float
+    range: float
+    light: float
+    detail: float
+    chroma: tuple[float, float]
+    saturation: float
+    hue: float
+    tint: tuple[float, float]
+    off_colour: float
+    white: float
+    white_change: float
+    object_change: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the second of two pictures is to the first.
+
+    Attributes
+    ----------
+    kind : Kind
+    changes : tuple of Change
+        One object each: ``{"what": "cropped", ...}``.
+    words : str
+        All of them in one line.
+    """
+
+    kind: Kind
+    changes: tuple[Change, ...]
+    words: str
