@@ -244,7 +244,7 @@ class Engines:
         live = self.snapshot.pictures.live if among is None else self.snapshot.pictures.live & among
         first = min(sides, key=Sides.possible) if sides else None
         asked = np.flatnonzero(live if first is None else live & first.smaller)
-        used = self.recognition.engine(len(asked), views, engine)
+        used = self.recognition.engine(len(asked), views, engine, among)
         parts = self.recognition.parts(
             *(limit, chance, asked), views=views, engine=used, among=among
         )

@@ -133,15 +133,16 @@ class Nearest:
         sizes = [self._size(query, "none") for query in asked]
         found: dict[int, Variants] = {}
         recognition = self._engines.recognition
-        engine = recognition.engine(len(asked), self._wanted.views, self._engine)
         chance = self._wanted.chance_of(self._engines.pictures)
         for size in set(sizes):
-            places = [at for at, each in enumerate(sizes) if each == size]
+            places, among = [at for at, each in enumerate(sizes) if each == size], self._among(size)
+            engine = recognition.engine(len(places), self._wanted.views, self._engine, among)
+            pixels = [asked[at].pixel_hash for at in places]
             hits = recognition.search(
-                *(stored[places], self._limit, chance, fetch),
+                *(stored[places], pixels, self._limit, chance, fetch),
                 views=self._wanted.views,
                 engine=engine,
-                among=self._among(size),
+                among=among,
             )
             found |= {at: Variants(each, {}, engine) for at, each in zip(places, hits, strict=True)}
         return [found[at] for at in range(len(asked))]

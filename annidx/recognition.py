@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -17,11 +18,12 @@ from annidx.model import Choice, Engine
 from annidx.search import net, recognise
 from annidx.search import recall as recalls
 from annidx.search.chance import Chance, classes
+from annidx.search.copies import NO_KEY, Copies, Keys
 from annidx.search.exact import Hits
 from annidx.search.query import Placed, Tail
 from annidx.search.recognise import Archive, Pictures
 from annidx.search.selfjoin import RowPairs
-from annidx.search.sightings import Sightings
+from annidx.search.sightings import Sightings, equal
 from annidx.search.vectors import Flags, Rows, Stored, Vectors
 from annidx.store.snapshot import Snapshot
 
@@ -33,6 +35,8 @@ CLASSED = 1000
 """So many pictures tell what classes the archive consists of."""
 NODES = 48
 """So many nodes of a graph are taken for each variant."""
+MOST_FILTERED = 0.5
+"""Of what a graph finds, so much must be wanted at least."""
 SCAN_S, GRAPH_S, LOAD_S = 2.5e-9, 1.5e-4, 3e-6
 """CPU seconds: to compare a variant with a slot, to ask a graph for one, to load a node."""
 
@@ -69,10 +73,15 @@ class Recognition:
         pictures = self._snapshot.pictures
         prints = Vectors(FINGERPRINT, pictures.descriptors(FINGERPRINT.name), pictures.live)
         grays, thumbs = (vectors_of(self._snapshot, each.name) for each in (GRAY64, THUMB))
-        return Archive(prints, self._views, grays, thumbs)
+        copies = Copies(keys(pictures.fixed("pixel_hash")), pictures.live)
+        return Archive(prints, self._views, grays, thumbs, copies)
 
-    def engine(self, pictures: int, views: Views, choice: Choice) -> Engine:
+    def engine(
+        self, pictures: int, views: Views, choice: Choice, among: Flags | None = None
+    ) -> Engine:
         """Return which engine finds what is near to the variants of so many pictures.
+
+        Where only a part of the archive is to be found, `among`, the graph would return the rest.
 
         Raises
         ------
@@ -88,7 +97,13 @@ class Recognition:
                 raise UsageError(message)
             return "exact"
         variants = pictures * VARIANTS[views]
-        scan_s = variants * len(self._views) * SCAN_S
+        slots = int(np.count_nonzero(self._views.live))
+        if among is not None:
+            share = np.count_nonzero(among) / max(len(among), 1)
+            if share < MOST_FILTERED and choice == "auto":
+                return "exact"
+            slots = int(slots * share)
+        scan_s = variants * slots * SCAN_S
         graph_s = variants * GRAPH_S + (0 if self._is_loaded else self._nodes * LOAD_S)
         return "graph" if choice == "graph" or graph_s < scan_s else "exact"
 
@@ -98,12 +113,12 @@ class Recognition:
         placed, tail = self._load()
         self._is_loaded = True
 
-        def cast(vectors: Vectors, codes: Stored, owners: Rows) -> net.Caught:
+        def cast(vectors: Vectors, codes: Stored, owners: Rows, most: int) -> net.Caught:
             return net.in_graphs(
                 *(vectors, placed, tail, codes, owners),
                 radius=recognise.RADIUS,
-                most=recognise.ROUNDS[-1],
-                count=NODES,
+                most=most,
+                count=NODES if most <= recognise.ROUNDS[-1] else most,
             )
 
         return cast
@@ -118,6 +133,7 @@ class Recognition:
     def search(
         self,
         stored: Stored,
+        pixels: Sequence[bytes],
         limit: float,
         chance: float,
         k: int | None,
@@ -132,6 +148,8 @@ class Recognition:
         ----------
         stored : (m, 5552) uint8
             Fingerprints, and beside each its picture's other descriptors; see `queries.joined`.
+        pixels : Sequence of bytes
+            The `pixel_hash` of each, zeros when there is none.
         limit, chance : float
             Largest distance and chance, inclusive.
         k : int or None
@@ -143,8 +161,12 @@ class Recognition:
         """
         archive = self.archive if among is None else self.archive.only(among)
         cast, asked = self._cast(engine), _pictures(stored)
-        found = recognise.of_pictures(archive, asked, views=views, cast=cast)
+        own = keys(np.frombuffer(b"".join(pixels), np.uint8).reshape(len(stored), -1))
+        found = recognise.of_pictures(archive, asked, views=views, keys=own, cast=cast)
         chances = self.chances(found, asked)
+        chances[
+            (archive.copies.keys[found.other] == own[found.one]) & (own != NO_KEY)[found.one]
+        ] = 0
         order = np.lexsort((found.other, chances, found.one))
         near = (chances <= chance) & (found.distances <= limit)
         order = order[near[order]]
@@ -164,13 +186,22 @@ class Recognition:
         engine: Engine,
         among: Flags | None,
     ) -> Iterator[RowPairs]:
-        """Yield the pairs of some rows with any; their `distances` are chances."""
+        """Yield the pairs of some rows with any, each once; their `distances` are chances."""
         archive = self.archive if among is None else self.archive.only(among)
+        copies = archive.copies
+        for one, other in copies.pairs():
+            yield RowPairs(one, other, np.zeros(len(one)), equal(one, other))
+        known: set[int] = set()
         for part in recognise.of_rows(archive, asked, views=views, cast=self._cast(engine)):
             chances = self.chances(part)
-            near = (chances <= chance) & (part.distances <= limit)
-            seen = part.where(near)
-            yield RowPairs(seen.one, seen.other, chances[near], seen)
+            near = np.flatnonzero((chances <= chance) & (part.distances <= limit))
+            near = near[_new(part.one[near] * len(copies.keys) + part.other[near], known)]
+            at, one = copies.spread(part.one[near])
+            both, other = copies.spread(part.other[near[at]])
+            at, one = near[at[both]], one[both]
+            seen = replace(part.where(at), one=one, other=other)
+            seen = seen.swapped(one > other)
+            yield RowPairs(seen.one, seen.other, chances[at], seen)
 
     @cached_property
     def chance(self) -> Chance:
@@ -203,6 +234,21 @@ class Recognition:
             classes(first.grays, first.thumbs)[ones],
             classes(second.grays, second.thumbs)[others],
         )
+
+
+def keys(hashes: Stored) -> Keys:
+    """Return the beginnings of hashes, (m, 32) uint8, as keys: 0 for none."""
+    return np.ascontiguousarray(hashes[:, :8]).view(np.int64).reshape(-1)
+
+
+def _new(pairs: npt.NDArray[np.int64], known: set[int]) -> Flags:
+    """Tell which pairs are not known, and make them known; each counts once, the last time."""
+    found = pairs.tolist()
+    last = {pair: at for at, pair in enumerate(found)}
+    result = np.zeros(len(found), np.bool_)
+    result[[at for pair, at in last.items() if pair not in known]] = True
+    known.update(last)
+    return result
 
 
 def _pictures(stored: Stored) -> Pictures:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import annidx
 from annidx import Filter, Index
@@ -183,3 +184,26 @@ def test_what_is_refused(index: Index, options: dict[str, Any], message: str) ->
 def test_a_vector_alone_cannot_be_asked(index: Index) -> None:
     with pytest.raises(UsageError, match="needs the picture beside its vector"):
         index.query_vectors([[0] * 64], **METRIC)
+
+
+def test_many_copies_of_a_picture_are_all_found(tmp_path: Path) -> None:
+    archive, copies, near = tmp_path / "archive", 120, 5
+    archive.mkdir()
+    with Image.open(SHIPPED / "2020-home/coffee.jpg") as image:
+        for at in range(near):
+            image.save(archive / f"near{at}.jpg", quality=70 + 5 * at)
+    for at in range(copies):
+        shutil.copy(SHIPPED / "2020-home/coffee.jpg", archive / f"copy{at}.jpg")
+        Image.new("RGB", (60, 40), "white").save(archive / f"blank{at % 3}.png")
+    place = tmp_path / "index"
+    annidx.build([archive], index=place, options=Options(descriptors=HELD))
+    index = annidx.open(place)
+    pairs = index.find_pairs(**METRIC)
+    every = copies + near
+    assert len(pairs) == every * (every - 1) // 2 + 3
+    blanks = [pair for pair in pairs if "blank" in pair.a]
+    assert {(pair.kind, pair.chance) for pair in blanks} == {("identical", 0.0)}
+    found = index.query(archive / "near0.jpg", k=None, **METRIC)
+    assert len(found) == every - 1
+    assert found.answer.complete
+    assert len(index.query(archive / "blank1.png", k=None, **METRIC)) == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, count
 
 import numpy as np
 
@@ -12,8 +14,10 @@ from annidx.asking import Views
 from annidx.fingerprints import Floats
 from annidx.search import net, refine
 from annidx.search.alignment import composed, inverse
+from annidx.search.copies import Copies, Keys
 from annidx.search.net import Caught
-from annidx.search.sightings import Sightings, none, once, together
+from annidx.search.seen_before import SeenBefore
+from annidx.search.sightings import Sightings, equal, none, together
 from annidx.search.threads import ahead
 from annidx.search.vectors import Flags, Rows, Stored, Vectors
 from annidx.search.views import variants
@@ -21,15 +25,16 @@ from annidx.search.views import variants
 RADIUS = 1.0
 """Distance of the unit vectors within which a picture is looked at."""
 ROUNDS = (24, 72, 256)
-"""So many of the nearest are looked at; more, where a third of those looked at last matched."""
+"""So many of the nearest are looked at; more, where a third of those looked at last matched, and
+then four times as many each time."""
 FLOOR = 0.5
 """Scores below are no match of anything; 99 in 100 unrelated candidates have one."""
 
-_TOGETHER = 128
-_LOOKS = 4096
+_TOGETHER = 512
+_LOOKS = 2048
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Archive:
     """What is stored of all rows of a snapshot, as far as the fingerprint needs it.
 
@@ -40,17 +45,26 @@ class Archive:
     views : Vectors
         The same as vectors of views, `fingerprints.SLOTS` a row.
     grays, thumbs : Vectors
+    copies : Copies
+        Rows that are the same picture: what stands for them is searched, they come along.
     """
 
     prints: Vectors
     views: Vectors
     grays: Vectors
     thumbs: Vectors
+    copies: Copies
 
     def only(self, among: Flags) -> Archive:
         """Return the same with fewer rows to be found: those of `among`, (n,) bool."""
+        prints = self.prints.only(among)
         views = self.views.only(np.repeat(among, fingerprints.SLOTS))
-        return Archive(self.prints.only(among), views, self.grays, self.thumbs)
+        return Archive(prints, views, self.grays, self.thumbs, self.copies.only(prints.live))
+
+    @cached_property
+    def searched(self) -> Vectors:
+        """The views of what stands for all."""
+        return self.views.only(np.repeat(self.copies.first, fingerprints.SLOTS))
 
     def take(self, rows: Rows) -> Pictures:
         """Return some rows."""
@@ -80,13 +94,14 @@ class Pictures:
         return np.asarray(every[np.arange(len(there)), last], np.float32)
 
 
-Cast = Callable[[Vectors, Stored, Rows], Caught]
-"""Finds what is near to variants: vectors of views, codes and owners as :func:`net.scan` takes."""
+Cast = Callable[[Vectors, Stored, Rows, int], Caught]
+"""Finds what is near to variants: takes vectors of views, codes and owners as :func:`net.scan`, and
+how many rows an owner may have at most."""
 
 
-def scanned(vectors: Vectors, codes: Stored, owners: Rows) -> Caught:
+def scanned(vectors: Vectors, codes: Stored, owners: Rows, most: int) -> Caught:
     """Compare variants with all views."""
-    return net.scan(vectors, codes, owners, radius=RADIUS, most=ROUNDS[-1])
+    return net.scan(vectors, codes, owners, radius=RADIUS, most=most)
 
 
 def of_pictures(
@@ -94,12 +109,32 @@ def of_pictures(
     asked: Pictures,
     *,
     views: Views,
+    keys: Keys | None = None,
     floor: float = FLOOR,
     cast: Cast = scanned,
 ) -> Sightings:
-    """Return the rows that match some pictures; `one` counts the pictures."""
-    caught = _caught(archive, asked, views, cast, parts=True)
-    return _looked_in_turns(archive, asked, caught, floor)
+    """Return the rows that match some pictures; `one` counts the pictures.
+
+    Parameters
+    ----------
+    archive : Archive
+    asked : Pictures
+    views : {'fast', 'default', 'thorough'}
+    keys : (m,) int64, optional
+        Of the pictures, as those of the archive's copies: rows of a like key are the same picture.
+    floor : float
+        Least score.
+    cast : callable
+        Finds what is to be looked at.
+    """
+    found = _Search(archive, asked, None, views, floor, cast, parts=True).found()
+    if keys is not None:
+        holding = archive.copies.holding(keys)
+        there = np.flatnonzero(holding >= 0)
+        copies = found.other == holding[found.one]
+        found = together([found.where(~copies), equal(there, holding[there])])
+    at, rows = archive.copies.spread(found.other)
+    return replace(found.where(at), other=rows)
 
 
 def of_rows(
@@ -110,68 +145,141 @@ def of_rows(
     floor: float = FLOOR,
     cast: Cast = scanned,
 ) -> Iterator[Sightings]:
-    """Yield the pairs of some rows with any live row, each once, `one` and `other` rows.
+    """Yield pairs of some rows with any live row, `one` and `other` rows, one < other.
 
+    Copies are left out but for one of each. Some pairs come twice, if they look different from both
+    sides: what fitted better then comes last.
     Crops need no looking for larger pictures: those are asked for their crops, if all are asked.
     """
-    parts = len(rows) < int(archive.prints.live.sum())
-    found = []
-    for start in range(0, len(rows), _TOGETHER):
-        some = rows[start : start + _TOGETHER]
-        part = _caught(archive, archive.take(some), views, cast, parts=parts)
-        part = Sightings(some[part.one], part.other, part.distances, part.maps)
-        found.append(part.where(part.one != part.other))
-    yield _looked_in_turns(archive, None, once(together(found)), floor)
+    leaders = np.unique(archive.copies.stands[rows])
+    parts = len(leaders) < int(archive.copies.first.sum())
+    before = SeenBefore(len(archive.prints))
+    for start in range(0, len(leaders), _TOGETHER):
+        some = leaders[start : start + _TOGETHER]
+        search = _Search(archive, archive.take(some), some, views, floor, cast, parts, before)
+        found = search.found()
+        found = replace(found, one=some[found.one])
+        yield found.swapped(found.one > found.other)
 
 
-def _caught(
-    archive: Archive, asked: Pictures, views: Views, cast: Cast, *, parts: bool
-) -> Sightings:
-    """Return the nearest rows of some pictures, by distance for each; `one` counts the pictures."""
-    tried = variants(asked.prints, asked.grays, asked.thumbs, views=views, parts=parts)
-    found = cast(archive.views, tried.codes, tried.owners)
-    owners = tried.owners[found.variants]
-    inner = fingerprints.regions_of(asked.prints)[owners, tried.views[found.variants]]
-    outer = fingerprints.regions_of(archive.prints.take(found.rows))
-    outer = outer[np.arange(len(outer)), found.views]
-    # A point of the row's frame, in its view, in the picture's view, in the picture's frame.
-    maps = composed(composed(inner, tried.maps[found.variants]), inverse(outer))
-    return Sightings(owners, found.rows, found.distances, maps)
+class _Search:
+    """Looks for some pictures: at the nearest of each, and further where many of those match.
 
-
-def _looked_in_turns(
-    archive: Archive, asked: Pictures | None, caught: Sightings, floor: float
-) -> Sightings:
-    """Look at the nearest of each, and further where many of those match."""
-    both = asked is None
-    rank = _ranks(caught, symmetric=both)
-    found, before = [none()], 0
-    going = np.ones(len(archive.prints if asked is None else asked), np.bool_)
-    for most in ROUNDS:
-        wanted = (rank >= before) & (rank < most)
-        wanted &= going[caught.one] | going[caught.other] if both else going[caught.one]
-        part = _looked(archive, asked, caught.where(wanted), floor)
-        found.append(part)
-        matched = np.concatenate([part.one, part.other]) if both else part.one
-        going &= np.bincount(matched, minlength=len(going)) >= (most - before) / 3
-        before = most
-    return together(found)
-
-
-def _ranks(caught: Sightings, *, symmetric: bool) -> Rows:
-    """Return the place of each pair among those of its picture, by distance, from 0.
-
-    Of two rows that were both asked, the better of both places.
+    Parameters
+    ----------
+    archive : Archive
+    asked : Pictures
+    rows : (m,) intp, optional
+        Which rows they are, ascending, if they are any.
+    views, floor, cast
+        As :func:`of_pictures`.
+    parts : bool
+        Also as parts of larger pictures.
+    before : SeenBefore, optional
+        What was looked at in earlier searches for rows.
     """
-    result = np.full(len(caught), len(caught), np.intp)
-    for owner in (caught.one, caught.other) if symmetric else (caught.one,):
-        order = np.lexsort((caught.distances, owner))
-        place = np.arange(len(order)) - np.searchsorted(owner[order], owner[order])
-        np.minimum.at(result, order, place)
-    return result
+
+    def __init__(
+        self,
+        archive: Archive,
+        asked: Pictures,
+        rows: Rows | None,
+        views: Views,
+        floor: float,
+        cast: Cast,
+        parts: bool,
+        before: SeenBefore | None = None,
+    ) -> None:
+        self._archive, self._asked, self._rows = archive, asked, rows
+        self._views, self._floor, self._cast, self._parts = views, floor, cast, parts
+        self._before = before
+
+    def found(self) -> Sightings:
+        """Return what matches; `one` counts the pictures asked."""
+        found, looked, done, held = [none()], [none()], 0, 0
+        going = np.ones(len(self._asked), np.bool_)
+        caught, ranks = none(), np.zeros(0, np.intp)
+        for most in chain(ROUNDS, (ROUNDS[-1] * 4**power for power in count(1))):
+            if most > held:
+                held = max(most, ROUNDS[-1])
+                caught, ranks = self._caught(np.flatnonzero(going), held)
+            place = self._places(caught.other)
+            wanted = going[caught.one] | np.where(place >= 0, going[place], False)
+            part = caught.where((ranks >= done) & (ranks < most) & wanted)
+            part, known = self._unknown(part)
+            matched = _looked(self._archive, self._asked, part, self._floor)
+            looked.append(part)
+            found.append(matched)
+            going &= self._counts(matched, known) >= (most - done) / 3
+            if not going.any():
+                break
+            done = most
+        if self._before is not None and self._rows is not None:
+            self._before.add(self._rows, together(looked), together(found))
+        return together(found)
+
+    def _places(self, rows: Rows) -> Rows:
+        """Return which of the pictures asked some rows are, -1 for none."""
+        if self._rows is None:
+            return np.full(len(rows), -1, np.intp)
+        at = np.minimum(np.searchsorted(self._rows, rows), len(self._rows) - 1)
+        return np.where(self._rows[at] == rows, at, -1)
+
+    def _unknown(self, part: Sightings) -> tuple[Sightings, Sightings]:
+        """Return what was not looked at before, and what was and matched."""
+        if self._before is None or self._rows is None:
+            return part, none()
+        known, matched = self._before.knows(self._rows[part.one], part.other, part.distances)
+        return part.where(~known), part.where(known & matched)
+
+    def _counts(self, *matched: Sightings) -> Rows:
+        """Return how many matches each picture has."""
+        counts = np.zeros(len(self._asked), np.intp)
+        for each in matched:
+            place = self._places(each.other)
+            every = np.concatenate([each.one, place[place >= 0]])
+            counts += np.bincount(every, minlength=len(counts))
+        return counts
+
+    def _caught(self, which: Rows, most: int) -> tuple[Sightings, Rows]:
+        """Return the nearest rows of some of the pictures, and the rank of each for its picture.
+
+        Of two that found each other, only the nearer pair counts, with the better rank of both.
+        """
+        caught = self._cast_out(which, most)
+        if self._rows is not None:
+            caught = caught.where(self._rows[caught.one] != caught.other)
+        order = np.lexsort((caught.distances, caught.one))
+        caught = caught.where(order)
+        ranks = np.arange(len(order)) - np.searchsorted(caught.one, caught.one)
+        if self._rows is None:
+            return caught, ranks
+        own = self._rows[caught.one]
+        low, high = np.minimum(own, caught.other), np.maximum(own, caught.other)
+        order = np.lexsort((caught.distances, high, low))
+        low, high = low[order], high[order]
+        starts = np.ones(len(order), np.bool_)
+        starts[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+        begins = np.flatnonzero(starts)
+        best = np.minimum.reduceat(ranks[order], begins) if len(begins) else ranks
+        return caught.where(order[begins]), best
+
+    def _cast_out(self, which: Rows, most: int) -> Sightings:
+        asked, archive = self._asked.at(which), self._archive
+        tried = variants(
+            *(asked.prints, asked.grays, asked.thumbs), views=self._views, parts=self._parts
+        )
+        found = self._cast(archive.searched, tried.codes, tried.owners, most)
+        owners = tried.owners[found.variants]
+        inner = fingerprints.regions_of(asked.prints)[owners, tried.views[found.variants]]
+        outer = fingerprints.regions_of(archive.prints.take(found.rows))
+        outer = outer[np.arange(len(outer)), found.views]
+        # A point of the row's frame, in its view, in the picture's view, in the picture's frame.
+        maps = composed(composed(inner, tried.maps[found.variants]), inverse(outer))
+        return Sightings(which[owners], found.rows, found.distances, maps)
 
 
-def _looked(archive: Archive, asked: Pictures | None, caught: Sightings, floor: float) -> Sightings:
+def _looked(archive: Archive, asked: Pictures, caught: Sightings, floor: float) -> Sightings:
     """Take a second look; keep what scores `floor` or more."""
     order = np.lexsort((caught.one, caught.other))
     parts = [order[start : start + _LOOKS] for start in range(0, len(order), _LOOKS)]
@@ -182,13 +290,10 @@ def _looked(archive: Archive, asked: Pictures | None, caught: Sightings, floor: 
     return together([none(), *ahead(work, parts)])
 
 
-def _looked_at(
-    archive: Archive, asked: Pictures | None, some: Sightings, floor: float
-) -> Sightings:
+def _looked_at(archive: Archive, asked: Pictures, some: Sightings, floor: float) -> Sightings:
     rows, others = np.unique(some.other, return_inverse=True)
     owners, ones = np.unique(some.one, return_inverse=True)
-    first = archive.take(owners) if asked is None else asked.at(owners)
-    second = archive.take(rows)
+    first, second = asked.at(owners), archive.take(rows)
     inner, outer = first.contents(), second.contents()
     maps = composed(composed(inverse(inner[ones]), some.maps), outer[others])
     contents = refine.Contents(

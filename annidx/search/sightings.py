@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from annidx.fingerprints import TURNS, Floats, turn_map
+from annidx.fingerprints import TURNS, WHOLE, Floats, turn_map
 from annidx.search import refine
 from annidx.search.alignment import inverse
 from annidx.search.refine import Looks
@@ -58,14 +58,22 @@ class Sightings:
         """How well the details agree, (m,) float32 in 0..1."""
         return np.zeros(len(self), np.float32) if self.looks is None else self.looks.scores
 
+    def swapped(self, which: Flags) -> Sightings:
+        """Return the same pairs, some of them the other way round."""
+        one, other = (
+            np.where(which, *each) for each in ((self.other, self.one), (self.one, self.other))
+        )
+        maps, looks = self.maps.copy(), self.looks
+        maps[which] = inverse(maps[which])
+        if looks is not None:
+            turned = looks.maps.copy()
+            turned[which] = inverse(turned[which])
+            looks = replace(looks, maps=turned)
+        return Sightings(one, other, self.distances, maps, looks)
+
     def asked_as(self, row: int) -> Sightings:
         """Return the same pairs with that row as `one` of all of them."""
-        swap = self.one != row
-        maps = self.maps.copy()
-        maps[swap] = inverse(self.maps[swap])
-        other = np.where(swap, self.one, self.other)
-        one = np.full_like(other, row)
-        return Sightings(one, other, self.distances, maps, self.looks)
+        return self.swapped(self.one != row)
 
     def where(self, keep: Flags | Rows) -> Sightings:
         """Return some of them."""
@@ -75,18 +83,12 @@ class Sightings:
         )
 
 
-def once(every: Sightings) -> Sightings:
-    """Keep of pairs that were found from both sides the nearer, as (lower row, higher row)."""
-    swap = every.one > every.other
-    one, other = np.minimum(every.one, every.other), np.maximum(every.one, every.other)
-    maps = every.maps.copy()
-    maps[swap] = inverse(every.maps[swap])
-    order = np.lexsort((every.distances, other, one))
-    one, other = one[order], other[order]
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (one[1:] != one[:-1]) | (other[1:] != other[:-1])
-    order = order[first]
-    return Sightings(one[first], other[first], every.distances[order], maps[order])
+def equal(one: Rows, other: Rows) -> Sightings:
+    """Return pairs of the very same picture: nothing between them, and all of it agrees."""
+    count = len(one)
+    whole = np.ascontiguousarray(np.broadcast_to(WHOLE, (count, 2, 3)))
+    ones = np.ones(count, np.float32)
+    return Sightings(one, other, np.zeros(count), whole, Looks(ones, ones, 64 * ones, whole))
 
 
 def none() -> Sightings:

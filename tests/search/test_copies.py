@@ -1,44 +1,49 @@
-"""FINDINGS.md's trap at full size: ten thousand copies in one graph with everybody else."""
+"""Rows that are the same picture: one stands for all, all come along."""
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
+import pytest
 
-from annidx.descriptors import THUMB
-from annidx.search import exact
-from annidx.search.graph import build
-from annidx.search.query import Placed, graph_search
-from annidx.search.vectors import Rows
-from tests.making import copies, thumbs, vectors
+from annidx.search import copies as module
+from annidx.search.copies import Copies
+
+KEYS = np.array([7, 3, 7, 0, 9, 3, 7, 0, 3])
+LIVE = np.array([1, 1, 1, 1, 1, 1, 1, 1, 0], np.bool_)
 
 
-def test_ten_thousand_copies_take_no_neighbour_from_the_others() -> None:
-    """5,000 identical and 5,000 noisy copies of a picture, shuffled among 15,000 others.
+def test_the_first_stands_for_all() -> None:
+    found = Copies(KEYS, LIVE)
+    assert found.stands.tolist() == [0, 1, 0, 3, 4, 1, 0, 7, 8]
+    assert np.flatnonzero(found.first).tolist() == [0, 1, 3, 4, 7]
 
-    3,000 of the others have a near-copy among them. Without one node for all equal vectors, or
-    without leaders, nearly all of them are lost.
-    """
-    picture, single = thumbs(1, 1), thumbs(12_000, 2)
-    noisy = copies(THUMB, np.repeat(picture, 5000, axis=0), 3, change=1.5)
-    near = copies(THUMB, single[:3000], 4)
-    together = np.concatenate([np.repeat(picture, 5000, axis=0), noisy, single, near])
-    order = np.random.default_rng(5).permutation(len(together))
-    place = np.argsort(order)  # of each vector as it was made
-    archive = vectors(THUMB, together[order], cuts=[9000])
-    graph, share = build(archive, np.arange(25_000), threads=2)
-    assert share == 1.0
-    assert graph.nodes < 15_100
 
-    def found(asked: Rows) -> list[list[int]]:
-        queries = archive.take(asked)
-        answer = graph_search(archive, [Placed(graph, 0)], None, queries, cutoff=300.0, k=None)
-        truth = exact.search(archive, queries, cutoff=300.0, k=None)
-        assert answer.fell_through <= {0}
-        for got, expected in zip(answer.hits, truth, strict=True):
-            assert np.array_equal(got.rows, expected.rows)
-        return [hits.rows.tolist() for hits in answer.hits]
+def test_all_come_along() -> None:
+    at, rows = Copies(KEYS, LIVE).spread(np.array([1, 0, 4, 3, 1]))
+    assert list(zip(at, rows, strict=True)) == [
+        *((0, 1), (0, 5), (1, 0), (1, 2), (1, 6), (2, 4), (3, 3), (4, 1), (4, 5))
+    ]
 
-    with_copy = place[10_000:13_000:7]
-    assert {len(each) for each in found(with_copy)} == {2}
-    assert {len(each) for each in found(place[13_000:22_000:60])} == {1}
-    assert [len(each) for each in found(place[:1])] == [10_000]
+
+@pytest.mark.parametrize("together", [1, 1 << 18])
+def test_pairs(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TOGETHER", together)
+    keys = np.repeat([4, 5, 6], [1, 40, 3])
+    parts = list(Copies(keys, np.ones(44, np.bool_)).pairs())
+    assert (len(parts) > 1) == (together == 1)
+    found = [pair for part in parts for pair in zip(*(each.tolist() for each in part), strict=True)]
+    assert sorted(found) == [*combinations(range(1, 41), 2), *combinations(range(41, 44), 2)]
+
+
+def test_which_row_holds_a_key() -> None:
+    found = Copies(KEYS, LIVE)
+    assert found.holding(np.array([3, 7, 0, 8, 99, -5])).tolist() == [1, 0, -1, -1, -1, -1]
+    assert Copies(KEYS, np.zeros(9, np.bool_)).holding(np.array([3])).tolist() == [-1]
+
+
+def test_fewer_rows() -> None:
+    among = LIVE.copy()
+    among[0] = False
+    assert Copies(KEYS, LIVE).only(among).holding(np.array([7])).tolist() == [2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from annidx.asking import Views
 from annidx.descriptors import FINGERPRINT, GRAY64, THUMB, VIEW
 from annidx.images import decode, extract
 from annidx.search import net, recognise, views
+from annidx.search.copies import Copies, Keys
 from annidx.search.recognise import Archive, Pictures
-from annidx.search.sightings import Sightings, none, once, together
+from annidx.search.sightings import Sightings, equal, none, together
 from annidx.search.vectors import Stored, Vectors, distances
 from tests.images.pictures import photo
 
@@ -55,14 +57,16 @@ def rows(values: list[bytes]) -> Stored:
     return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), -1)
 
 
-def archive_of(some: Pictures) -> Archive:
+def archive_of(some: Pictures, keys: Keys | None = None) -> Archive:
     live = np.ones(len(some), np.bool_)
+    keys = np.zeros(len(some), np.int64) if keys is None else keys
     there = fingerprints.present(some.prints).ravel()
     return Archive(
         Vectors(FINGERPRINT, [some.prints], live),
         Vectors(VIEW, [some.prints.reshape(-1, VIEW.width)], there),
         Vectors(GRAY64, [some.grays], live),
         Vectors(THUMB, [some.thumbs], live),
+        Copies(keys, live),
     )
 
 
@@ -162,13 +166,67 @@ def test_the_net_keeps_the_nearest(stored: Pictures, archive: Archive) -> None:
         assert kept.tolist() == sorted(apart)[:3]
 
 
-def test_pairs_found_from_both_sides_count_once() -> None:
-    maps = np.stack([fingerprints.turn_map(1), fingerprints.turn_map(4), fingerprints.WHOLE])
-    found = Sightings(np.array([5, 2, 1]), np.array([2, 5, 7]), np.array([0.2, 0.3, 0.1]), maps)
-    kept = once(found)
-    assert (kept.one.tolist(), kept.other.tolist()) == ([1, 2], [7, 5])
-    assert kept.distances.tolist() == [0.1, 0.2]
-    assert np.allclose(kept.maps[1], fingerprints.turn_map(1))  # its own inverse
+@pytest.mark.parametrize("views", ["fast", "default"])
+def test_pairs_are_the_same_however_many_are_asked_at_once(
+    archive: Archive, views: Views, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = np.arange(len(archive.prints))
+
+    def pairs() -> set[tuple[int, int]]:
+        parts = recognise.of_rows(archive, everything, views=views, floor=0.7)
+        return {pair for part in parts for pair in zip(part.one, part.other, strict=True)}
+
+    at_once = pairs()
+    monkeypatch.setattr(recognise, "_TOGETHER", 2)
+    assert pairs() == at_once
+
+
+def test_more_is_looked_at_as_long_as_it_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognise, "ROUNDS", (2, 3))
+    some = pictures([made(1)] * 20 + [made(7)])
+    everything = np.arange(len(some))
+    parts = recognise.of_rows(archive_of(some), everything, views="fast", floor=0.9)
+    found = {pair for part in parts for pair in zip(part.one, part.other, strict=True)}
+    assert len(found) == 20 * 19 / 2
+    hits = recognise.of_pictures(archive_of(some), some.at(everything[:1]), views="fast", floor=0.9)
+    assert sorted(hits.other) == list(range(20))
+
+
+def test_copies_come_along_with_what_stands_for_them(stored: Pictures) -> None:
+    keys = np.zeros(len(stored), np.int64)
+    keys[[0, 9, 10]] = 77  # as if they were the same picture
+    archive = archive_of(stored, keys)
+    found = recognise.of_pictures(archive, stored.at(np.array([1])), views="fast", floor=0.7)
+    assert {0, 9, 10} <= set(found.other.tolist())
+    everything = np.arange(len(stored))
+    for part in recognise.of_rows(archive, everything, views="fast", floor=0.7):
+        assert not {9, 10} & {*part.one.tolist(), *part.other.tolist()}
+
+
+def test_the_very_same_picture_is_found_whatever_it_shows() -> None:
+    blank = pictures([Image.new("RGB", (50, 50), "white")] * 2)
+    archive = archive_of(blank, np.array([5, 6]))
+    asked = blank.at(np.array([0]))
+    assert recognise.of_pictures(archive, asked, views="fast").other.tolist() == []
+    key = np.array([6])
+    found = recognise.of_pictures(archive, asked, views="fast", keys=key)
+    assert found.other.tolist() == [1]
+    assert found.scores.tolist() == [1]
+
+
+def test_pairs_the_other_way_round() -> None:
+    maps = np.stack([fingerprints.turn_map(1), fingerprints.turn_map(5), fingerprints.WHOLE])
+    looks = equal(np.arange(3), np.arange(3)).looks
+    assert looks is not None
+    looks = replace(looks, maps=maps)
+    found = Sightings(np.arange(3), np.arange(3) + 5, np.zeros(3), maps, looks)
+    swapped = found.swapped(np.array([True, True, False]))
+    assert (swapped.one.tolist(), swapped.other.tolist()) == ([5, 6, 2], [0, 1, 7])
+    assert swapped.looks is not None
+    for each in (swapped.maps, swapped.looks.maps):
+        assert np.allclose(each[0], fingerprints.turn_map(1))  # its own inverse
+        assert np.allclose(each[1], fingerprints.turn_map(6))
+        assert np.allclose(each[2], fingerprints.WHOLE)
 
 
 def test_none_and_together() -> None:
