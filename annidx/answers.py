@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from annidx.comparing import record_facts
 from annidx.graphs import vectors_of
+from annidx.kinds import KINDS, NOTHING, Explanation, Facts, Kind
 from annidx.model import Answer, File, Group, Linkage, Match, Matches, Record
 from annidx.search import groups as grouping
 from annidx.search.exact import Hits, nearest
 from annidx.search.groups import RowGroup
 from annidx.search.selfjoin import RowPairs, by_row
+from annidx.search.sightings import Sightings
 from annidx.search.vectors import Rows, Vectors, is_flat
 from annidx.store.snapshot import Snapshot
 
@@ -26,9 +29,6 @@ Flags = npt.NDArray[np.bool_]
 _SHOWN = ("image_id", "width", "height", "size", "format")
 _NAMED = (*_SHOWN, "root_id", "path", "content_hash", "pixel_hash")
 _NO_HASH = bytes(32)
-
-KINDS = ("identical", "same-pixels", "similar")
-"""What two pictures can be to each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Asked:
         True when it has next to no information.
     size : (int, int)
         Width and height, upright; zeros when unknown.
+    facts : Facts
+        What else is known of it.
     """
 
     label: str
@@ -56,6 +58,7 @@ class Asked:
     pixel_hash: bytes = _NO_HASH
     is_flat: bool = False
     size: tuple[int, int] = (0, 0)
+    facts: Facts = NOTHING
 
 
 def asked(label: str, record: Record) -> Asked:
@@ -66,7 +69,12 @@ def asked(label: str, record: Record) -> Asked:
     return Asked(
         *(label, file, record.content_hash, record.pixel_hash, bool(flat[0])),
         size=size[::-1] if record.orientation >= 5 else size,
+        facts=record_facts(record),
     )
+
+
+Explain = Callable[[Sightings], list[Explanation]]
+"""Says what each `other` is to its `one`, both rows."""
 
 
 class Named:
@@ -131,7 +139,7 @@ class Named:
             raw_path=self.paths[place],
             distance=told.distance,
             metric=metric,
-            kind=self.kind(place, query),
+            kind=told.kind or self.kind(place, query),
             transform=told.transform,
             image_id=image_id,
             width=width,
@@ -141,10 +149,11 @@ class Named:
             low_information=query.is_flat and bool(self.flat[place]),
             score=told.score,
             chance=told.chance,
+            explanation=told.explanation,
         )
 
-    def kind(self, place: int, query: Asked) -> str:
-        """Return what a row is to a query: 'identical', 'same-pixels' or 'similar'."""
+    def kind(self, place: int, query: Asked) -> Kind:
+        """Return what a row that nobody looked at is to a query."""
         if query.content_hash == _NO_HASH:  # no file: no bytes to compare
             return "similar"
         if self._contents[place] == query.content_hash:
@@ -193,14 +202,35 @@ class Told(NamedTuple):
     transform: str = "none"
     score: float | None = None
     chance: float | None = None
+    explanation: Explanation | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """What was seen, None where nobody looked."""
+        return None if self.explanation is None else self.explanation.kind
 
 
-def told(hits: Hits, transforms: Mapping[int, str] | None) -> list[Told]:
-    """Return what a search tells of each hit."""
+def told(
+    hits: Hits,
+    transforms: Mapping[int, str] | None = None,
+    explained: Sequence[Explanation] | None = None,
+) -> list[Told]:
+    """Return what a search tells of each hit.
+
+    Parameters
+    ----------
+    hits : Hits
+    transforms : mapping of int to str, optional
+        By row the transform of the query that was found near to it; None: 'none' for all.
+    explained : sequence of Explanation, optional
+        What each hit is to the query; None where nobody looked.
+    """
     keys = hits.distances.tolist()
     if hits.seen is not None:
         scores = hits.seen.scores.astype(float).tolist()
-        return list(map(Told, hits.seen.distances.tolist(), hits.seen.transforms(), scores, keys))
+        said = [None] * len(keys) if explained is None else explained
+        apart, turns = hits.seen.distances.tolist(), hits.seen.transforms()
+        return list(map(Told, apart, turns, scores, keys, said))
     if transforms is None:
         return list(map(Told, keys))
     return [Told(key, transforms[row]) for key, row in zip(keys, hits.rows.tolist(), strict=True)]
@@ -215,7 +245,7 @@ def matches(
     k: int | None,
     companions: bool,
     kinds: Container[str] = KINDS,
-    transforms: Mapping[int, str] | None = None,
+    told: Sequence[Told],
 ) -> Found:
     """Name the hits of one query; leave itself out and, unless `companions`, its companions.
 
@@ -231,21 +261,20 @@ def matches(
     companions : bool
     kinds : container of str
         Only matches of these kinds.
-    transforms : mapping of int to str, optional
-        By row the transform of the query that was found near to it; None: 'none' for all.
+    told : sequence of Told
+        What the search tells of each hit.
     """
     places = named.places(hits.rows)
     itself = _itself(named, query.file, places)
     beside = set() if companions else _beside(named, query.file, itself, places)
     found: list[Match] = []
     left_out, cut = 0, False
-    every = told(hits, transforms)
     for _, _, at, place in sorted(
         (key, named.paths[place], at, place)
         for at, (key, place) in enumerate(zip(hits.distances.tolist(), places, strict=True))
         if place not in itself
     ):
-        if named.kind(place, query) not in kinds:
+        if (told[at].kind or named.kind(place, query)) not in kinds:
             continue
         if place in beside:
             left_out += 1
@@ -253,11 +282,13 @@ def matches(
             cut = True
             break
         else:
-            found.append(named.match(place, metric, query, every[at]))
+            found.append(named.match(place, metric, query, told[at]))
     return Found(query.label, tuple(found), cut, left_out)
 
 
-def neighbours(opened: Snapshot, found: RowPairs, metric: str, *, k: int | None) -> list[Found]:
+def neighbours(
+    opened: Snapshot, found: RowPairs, metric: str, *, k: int | None, explain: Explain
+) -> list[Found]:
     """Return the neighbours of every row that is in a pair, by path bytes."""
     named = Named(opened, np.concatenate([found.one, found.other]))
     fetch = None if k is None else k + 1  # one more tells whether k cut short
@@ -266,8 +297,11 @@ def neighbours(opened: Snapshot, found: RowPairs, metric: str, *, k: int | None)
         hits = nearest(others, apart, cutoff=np.inf, k=fetch)
         if found.seen is not None:
             hits = replace(hits, seen=found.seen.where(at[: len(hits.rows)]).asked_as(row))
+        explained = None if hits.seen is None else explain(hits.seen)
         (place,) = named.places(np.array([row]))
-        part = matches(named, named.asked(place), hits, metric, k=k, companions=True)
+        asked = named.asked(place)
+        every = told(hits, None, explained)
+        part = matches(named, asked, hits, metric, k=k, companions=True, told=every)
         made.append((named.paths[place], part))
     return [part for _, part in sorted(made, key=itemgetter(0))]
 

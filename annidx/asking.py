@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from annidx.descriptors import DEFAULT_METRIC, FINGERPRINT, Descriptor
 from annidx.errors import UsageError
+from annidx.kinds import KINDS, Kind
 from annidx.model import Choice, Linkage
 
 PathLike = str | bytes | os.PathLike[str]
@@ -96,6 +97,7 @@ class Search:
     companions: bool = False
     k: int | None = K
     limit: int | None = None
+    kinds: Kind | Sequence[Kind] = ()
     transforms: Turns = "none"
     views: Views = "default"
     fpr: float | None = None
@@ -113,6 +115,7 @@ class Search:
         _one_of("engine", self.engine, _ENGINES)
         _one_of("transforms", self.transforms, _TURNS)
         _one_of("views", self.views, _VIEWS)
+        self._check_kinds()
         self._check_chance()
         _one_of("linkage", self.linkage, _LINKAGES)
         if self.match is not None and self.cutoff is not None:
@@ -137,6 +140,18 @@ class Search:
         if self.match is None:
             return self.cutoff
         return {**measure.presets, "exact": 0.0}[self.match]
+
+    def _check_kinds(self) -> None:
+        """Bring kinds to one form, and refuse those that nothing can have."""
+        object.__setattr__(self, "kinds", tuple(map(str, _several(self.kinds))))
+        for kind in self.kinds:
+            _one_of("kind", kind, KINDS)
+            if kind in ("edited", "same-scene") and self.metric != FINGERPRINT.name:
+                message = (
+                    f"kind {kind} goes with metric {FINGERPRINT.name}: by {self.metric}, what is "
+                    "no copy is called similar"
+                )
+                raise UsageError(message)
 
     def _check_chance(self) -> None:
         """Refuse options of the fingerprint where there is none, and two limits at once."""
@@ -164,6 +179,11 @@ class Search:
         if self.false_pairs is not None:
             return self.false_pairs
         return CHANCES.get(self.match or "normal", CHANCES["normal"])
+
+    @property
+    def only_kinds(self) -> tuple[Kind, ...]:
+        """The kinds that are asked for; none for those that the search has by default."""
+        return tuple(kind for kind in KINDS if kind in self.kinds)
 
     @property
     def folders(self) -> tuple[PathLike, ...]:
@@ -204,12 +224,14 @@ class QueryOptions(VectorOptions, total=False):
     """Options of :meth:`annidx.Index.query` and :meth:`annidx.Index.query_many`."""
 
     companions: bool
+    kinds: Kind | Sequence[Kind]
 
 
 class JoinOptions(CommonOptions, total=False):
     """Options of all searches of pairs."""
 
     companions: bool
+    kinds: Kind | Sequence[Kind]
     max_pairs: int
     between: tuple[PathLike, PathLike] | None
     reference: PathLike | Sequence[PathLike]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 from annidx.model import Match, Pair
 
@@ -24,8 +25,10 @@ def path_fields(key: str, raw: bytes) -> dict[str, str]:
         return {key: text, f"{key}_base64": base64.b64encode(raw).decode()}
 
 
-def looked_at(found: Match | Pair) -> dict[str, float]:
+def looked_at(found: Match | Pair) -> dict[str, Any]:
     """Return the fields that only a match by fingerprint has."""
     if found.score is None or found.chance is None:
         return {}
-    return {"score": round(found.score, 4), "chance": found.chance}
+    said = found.explanation
+    known = {} if said is None else {"differences": list(said.changes), "explanation": said.words}
+    return {"score": round(found.score, 4), "chance": found.chance, **known}

@@ -23,8 +23,9 @@ from annidx.asking import (
     Search,
     VectorOptions,
 )
-from annidx.descriptors import DEFAULT_METRIC, SIGNATURE, THUMB, Descriptor
+from annidx.descriptors import DEFAULT_METRIC, SIGNATURE, THUMB, Descriptor, descriptor
 from annidx.engines import Engines, Joined, Measured
+from annidx.kinds import DUPLICATES, KINDS, Explanation, Kind
 from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
 from annidx.nearest import Nearest, limited
 from annidx.pairlist import OrderedPairs
@@ -32,6 +33,7 @@ from annidx.search import confirm
 from annidx.search import groups as grouping
 from annidx.search.recall import SAMPLE
 from annidx.search.selfjoin import RowPairs
+from annidx.search.sightings import Sightings
 from annidx.search.vectors import Stored
 from annidx.selection import PairFilter, Selection
 from annidx.store.manifest import Manifest
@@ -110,6 +112,8 @@ class Index:
             Also what is near to the query when that is flipped ('flips'), turned by 90, 180 or 270
             degrees ('rotations'), or both. A match says which transform of the query it was; each
             picture is found once, by the one that is nearest.
+        kinds : sequence of str
+            Only matches of these kinds, some of :data:`annidx.kinds.KINDS`; by default all.
         limit : int, optional
             At most so many matches; of several queries, the nearest of all.
         companions : bool
@@ -193,7 +197,9 @@ class Index:
         wanted = asking.search(NeighbourOptions, options)
         started = time.monotonic()
         measure, limit, (found, engine, _), left_out = self._join(wanted)
-        parts = answers.neighbours(self.snapshot, found, wanted.metric, k=wanted.k)
+        parts = answers.neighbours(
+            self.snapshot, found, wanted.metric, k=wanted.k, explain=self._explain
+        )
         answer = self._answer(measure, limit, wanted, engine, started, left_out=left_out)
         every = limited([part.under(answer, wanted.k) for part in parts], wanted.limit)
         complete = all(each.answer.complete for each in every)
@@ -204,7 +210,9 @@ class Index:
         wanted = replace(asking.search(PairOptions, options), k=None)
         started = time.monotonic()
         measure, limit, joined, left_out = self._join(wanted, nearest=wanted.limit)
-        ordered = OrderedPairs(self.snapshot, joined.pairs, wanted.metric, wanted.limit)
+        ordered = OrderedPairs(
+            self.snapshot, joined.pairs, wanted.metric, wanted.limit, self._explain
+        )
         complete, engine = len(ordered) == joined.found, joined.engine
         answer = self._answer(measure, limit, wanted, engine, started, complete, left_out)
         return Pairs(ordered, answer)
@@ -214,7 +222,7 @@ class Index:
 
         Parameters
         ----------
-        cutoff, match, metric, engine, views, false_pairs, fpr
+        cutoff, match, metric, engine, views, false_pairs, fpr, kinds
             See :meth:`query`.
         exact : bool
             Compare every pair, without boxes or projection: slow, and the same pairs.
@@ -257,7 +265,9 @@ class Index:
         """Return groups of near-duplicates, made of pairs within the cutoff.
 
         Pictures with next to no information (one flat colour, blank pages) join a group only with
-        byte-identical ones. A RAW file and its JPEG are no duplicates unless `companions`.
+        byte-identical ones. A RAW file and its JPEG are no duplicates unless `companions`. By
+        metric 'fingerprint', only copies and edits of one exposure make groups unless `kinds` says
+        more: frames of a burst are related, and no duplicates.
 
         Parameters
         ----------
@@ -272,7 +282,8 @@ class Index:
         """
         wanted = replace(asking.search(GroupOptions, options), k=None)
         started = time.monotonic()
-        measure, limit, (found, engine, _), left_out = self._join(wanted)
+        own = DUPLICATES if descriptor(wanted.metric).needs else KINDS
+        measure, limit, (found, engine, _), left_out = self._join(wanted, kinds=own)
         found, aside = answers.without_low_information(self.snapshot, found)
         kept = found if wanted.unconfirmed else self._confirmed(found, measure)
         rows = grouping.RULES[wanted.linkage](kept)
@@ -345,12 +356,20 @@ class Index:
         ]
         return limited(found, wanted.limit)
 
+    def _explain(self, found: Sightings) -> list[Explanation]:
+        return self.engines.recognition.comparer.explanations(found)
+
     def _join(
-        self, wanted: Search, *, nearest: int | None = None
+        self, wanted: Search, *, nearest: int | None = None, kinds: Sequence[Kind] = ()
     ) -> tuple[Descriptor, float, Joined, int]:
-        """Return metric, cutoff, the pairs within it, and how many of companions were left out."""
+        """Return metric, cutoff, the pairs within it, and how many of companions were left out.
+
+        Of those `kinds`, if no other ones are asked for.
+        """
         measure, limit = self._checked(wanted)
-        keep = PairFilter(self.snapshot, self._selection, wanted)
+        kinds = wanted.only_kinds or kinds or KINDS
+        judge = self.engines.recognition.comparer.kinds if measure.needs else None
+        keep = PairFilter(self.snapshot, self._selection, wanted, kinds, judge)
         among = self._selection.among(wanted.where)
         sides = self._selection.sides(wanted, datetime.now().astimezone())
         if measure.needs:

@@ -14,6 +14,9 @@ Kind = Literal["identical", "same-pixels", "edited", "same-scene", "similar"]
 KINDS: tuple[Kind, ...] = ("identical", "same-pixels", "edited", "same-scene", "similar")
 """From the surest to the vaguest; only the first three are ever suggested for removal."""
 
+DUPLICATES: tuple[Kind, ...] = KINDS[:3]
+"""One exposure; the others are related at most."""
+
 Box = tuple[float, float, float, float]
 """Edges y0, y1, x0, x1 in 0..1 of a picture's frame."""
 
@@ -64,6 +67,10 @@ class Facts:
         """Width and height as shown, in pixels."""
         turned = self.orientation >= 5
         return (self.height, self.width) if turned else (self.width, self.height)
+
+
+NOTHING = Facts()
+"""Of a picture of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

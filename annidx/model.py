@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from annidx.kinds import Explanation
+
 T = TypeVar("T")
 
 STATUSES: Mapping[str, str] = {
@@ -276,7 +278,8 @@ class Match:
         Exact distance in the metric's own unit.
     metric : str
     kind : str
-        'identical' (all bytes), 'same-pixels' (only metadata differs) or 'similar'.
+        One of :data:`annidx.kinds.KINDS`: 'identical' (all bytes), 'same-pixels' (only metadata
+        differs), 'similar'; by metric 'fingerprint' also 'edited' (one exposure) and 'same-scene'.
     transform : str
         Transform of the query that matched; 'none' unless transforms were asked for.
     image_id : int
@@ -285,8 +288,8 @@ class Match:
     format : str
     low_information : bool
         True when query and picture are both almost one flat colour, so that being near says little.
-    score, chance : float or None
-        Of metric 'fingerprint': see :class:`Pair`.
+    score, chance, explanation
+        Of metric 'fingerprint': see :class:`Pair`; what the picture is to the query.
     """
 
     raw_path: bytes
@@ -302,6 +305,7 @@ class Match:
     low_information: bool
     score: float | None = None
     chance: float | None = None
+    explanation: Explanation | None = None
 
     @property
     def path(self) -> str:
@@ -350,9 +354,9 @@ class Matches(Listed[Match]):
 class Pair:
     """Two pictures within the cutoff, a before b by path bytes.
 
-    `score` and `chance` are of metric 'fingerprint', else None: how well the details of the two
-    agree once they are aligned, 0..1; and how many unrelated pairs of this archive would be
-    expected to agree as well.
+    `score`, `chance` and `explanation` are of metric 'fingerprint', else None: how well the details
+    of the two agree once they are aligned, 0..1; how many unrelated pairs of this archive would be
+    expected to agree as well; what b is to a.
     """
 
     raw_a: bytes
@@ -363,6 +367,7 @@ class Pair:
     low_information: bool
     score: float | None = None
     chance: float | None = None
+    explanation: Explanation | None = None
 
     @property
     def a(self) -> str:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from annidx import answers
-from annidx.answers import KINDS, Asked, Found, Named
+from annidx.answers import Asked, Found, Named
 from annidx.asking import Search
 from annidx.descriptors import Descriptor
 from annidx.engines import Engines
 from annidx.errors import UsageError
+from annidx.kinds import KINDS, Explanation
 from annidx.model import Choice, Engine, Matches
 from annidx.search import transforms
 from annidx.search.exact import Hits
@@ -33,6 +34,7 @@ class Variants(NamedTuple):
     hits: Hits
     turns: Mapping[int, str]
     engine: Engine
+    explained: Sequence[Explanation] | None = None
 
 
 class Nearest:
@@ -77,7 +79,7 @@ class Nearest:
         """
         self._check(asked)
         wanted = self._wanted
-        kinds = SAME_BYTES if wanted.match == "exact" else KINDS
+        kinds = SAME_BYTES if wanted.match == "exact" else wanted.only_kinds or KINDS
         done: dict[int, tuple[Found, Engine]] = {}
         fetch = None if wanted.k is None else wanted.k + SPARE
         while todo := [at for at in range(len(asked)) if at not in done]:
@@ -85,13 +87,13 @@ class Nearest:
             named = Named(
                 self._engines.snapshot, np.concatenate([each.hits.rows for each in found])
             )
-            for at, (hits, turns, engine) in zip(todo, found, strict=True):
+            for at, (hits, turns, engine, explained) in zip(todo, found, strict=True):
                 part = answers.matches(
                     *(named, asked[at], hits, self._measure.name),
                     k=wanted.k,
                     companions=wanted.companions,
                     kinds=kinds,
-                    transforms=turns,
+                    told=answers.told(hits, turns, explained),
                 )
                 if hits.complete or part.cut:
                     done[at] = part, engine
@@ -144,7 +146,9 @@ class Nearest:
                 engine=engine,
                 among=among,
             )
-            found |= {at: Variants(each, {}, engine) for at, each in zip(places, hits, strict=True)}
+            for at, each in zip(places, hits, strict=True):
+                explained = recognition.explained(asked[at].facts, stored[[at]], each)
+                found[at] = Variants(each, {}, engine, explained)
         return [found[at] for at in range(len(asked))]
 
     def _turned(self, stored: Stored, batch: Sequence[tuple[int, str]]) -> Stored:
@@ -212,7 +216,8 @@ def _together(
 ) -> Variants:
     if len(variants) == 1:
         ((name, hits),) = variants
-        return Variants(hits, dict.fromkeys(hits.rows.tolist(), name), *used)
+        (engine,) = used
+        return Variants(hits, dict.fromkeys(hits.rows.tolist(), name), engine)
     hits, turns = transforms.nearest_of(variants, fetch)
     # One variant that the graph answered is enough for its recall to be that of the whole.
     return Variants(hits, turns, "graph" if "graph" in used else "exact")

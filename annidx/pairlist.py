@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from annidx.answers import KINDS, flat_rows, numbered
+from annidx.answers import Explain, flat_rows, numbered
+from annidx.kinds import Explanation, Kind
 from annidx.model import Pair
 from annidx.search.selfjoin import RowPairs
 from annidx.store.snapshot import Snapshot
+
+_AT_ONCE = 4096
 
 
 class OrderedPairs(Sequence[Pair]):
@@ -25,10 +28,20 @@ class OrderedPairs(Sequence[Pair]):
     metric : str
     limit : int or None
         At most so many, the first ones.
+    explain : callable
+        Says of pairs that were seen what b is to a.
     """
 
-    def __init__(self, opened: Snapshot, found: RowPairs, metric: str, limit: int | None) -> None:
-        self._metric = metric
+    def __init__(
+        self,
+        opened: Snapshot,
+        found: RowPairs,
+        metric: str,
+        limit: int | None,
+        explain: Explain,
+    ) -> None:
+        self._metric, self._explain = metric, explain
+        self._explained: tuple[int, list[Explanation]] = -1, []
         rows, flat = np.unique(np.concatenate([found.one, found.other]), return_inverse=True)
         self._paths = opened.paths(rows)
         rank = np.empty(len(rows), np.intp)
@@ -39,7 +52,9 @@ class OrderedPairs(Sequence[Pair]):
         order = np.lexsort((rank[b], rank[a], found.distances))[:limit]
         self._a, self._b = a[order].astype(np.int32), b[order].astype(np.int32)
         self._keys = found.distances[order]
-        self._seen = None if found.seen is None else found.seen.where(order)
+        self._seen = None
+        if found.seen is not None:
+            self._seen = found.seen.where(order).swapped(swap[order])
         self._flat = flat_rows(opened, rows)
         self._content = numbered(opened, "content_hash", rows)
         self._pixels = numbered(opened, "pixel_hash", rows)
@@ -59,13 +74,29 @@ class OrderedPairs(Sequence[Pair]):
         a, b, seen = int(self._a[at]), int(self._b[at]), self._seen
         same_content = self._content[a] == self._content[b]
         same_pixels = self._pixels[a] == self._pixels[b]
+        said = None if seen is None else self._explanation(at)
         return Pair(
             raw_a=self._paths[a],
             raw_b=self._paths[b],
             distance=float(self._keys[at] if seen is None else seen.distances[at]),
             metric=self._metric,
-            kind=KINDS[0 if same_content else 1 if same_pixels else 2],
+            kind=said.kind if said else _kind(same_content, same_pixels),
             low_information=bool(self._flat[a] and self._flat[b]),
             score=None if seen is None else float(seen.scores[at]),
             chance=None if seen is None else float(self._keys[at]),
+            explanation=said,
         )
+
+    def _explanation(self, at: int) -> Explanation:
+        """Return what b is to a, some thousands of pairs at a time: most are read in order."""
+        block, place = divmod(at, _AT_ONCE)
+        known, explained = self._explained
+        if known != block:
+            part = np.arange(block * _AT_ONCE, min((block + 1) * _AT_ONCE, len(self)))
+            explained = self._explain(self._seen.where(part)) if self._seen else []
+            self._explained = block, explained
+        return explained[place]
+
+
+def _kind(same_content: bool, same_pixels: bool) -> Kind:
+    return "identical" if same_content else "same-pixels" if same_pixels else "similar"

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.asking import Views
+from annidx.comparing import Comparer
 from annidx.descriptors import FINGERPRINT, GRAY64, THUMB, VIEW, descriptor
 from annidx.errors import UsageError
 from annidx.graphs import vectors_of
+from annidx.kinds import Explanation, Facts
 from annidx.model import Choice, Engine
 from annidx.search import net, recognise
 from annidx.search import recall as recalls
@@ -202,6 +204,17 @@ class Recognition:
             seen = replace(part.where(at), one=one, other=other)
             seen = seen.swapped(one > other)
             yield RowPairs(seen.one, seen.other, chances[at], seen)
+
+    @cached_property
+    def comparer(self) -> Comparer:
+        """What tells what matching pictures are to each other."""
+        return Comparer(self._snapshot, self.archive.take)
+
+    def explained(self, own: Facts, stored: Stored, hits: Hits) -> list[Explanation]:
+        """Return what each hit is to a query; stored bytes as for :meth:`search`, (1, width)."""
+        if hits.seen is None:
+            return []
+        return self.comparer.of_query(own, _pictures(stored), hits.seen)
 
     @cached_property
     def chance(self) -> Chance:

@@ -7,7 +7,7 @@ milliseconds by size, pixels or time, half a second by folder, a second or two b
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -24,9 +24,11 @@ from annidx.errors import UsageError
 from annidx.images.content import RAW_SUFFIXES
 from annidx.images.decode import FORMATS
 from annidx.images.scan import is_inside
+from annidx.kinds import KINDS
 from annidx.model import Group
 from annidx.roots import expand
 from annidx.search.selfjoin import RowPairs, Sides
+from annidx.search.sightings import Sightings
 from annidx.store.snapshot import Snapshot
 
 Flags = npt.NDArray[np.bool_]
@@ -194,6 +196,10 @@ class Selection:
         return np.fromiter(flags, np.bool_, len(self._rows))
 
 
+Judge = Callable[[Sightings], Sequence[str]]
+"""Tells what the pictures of some pairs are to each other."""
+
+
 class PairFilter:
     """Tells of any pairs of rows which are to be kept: what a mask over rows cannot say.
 
@@ -202,6 +208,10 @@ class PairFilter:
     opened : Snapshot
     selection : Selection
     wanted : Search
+    kinds : container of str, optional
+        Only pairs of these kinds.
+    judge : callable, optional
+        Tells them apart where neither bytes nor pixels are the same.
 
     Attributes
     ----------
@@ -210,8 +220,16 @@ class PairFilter:
         the other.
     """
 
-    def __init__(self, opened: Snapshot, selection: Selection, wanted: Search) -> None:
+    def __init__(
+        self,
+        opened: Snapshot,
+        selection: Selection,
+        wanted: Search,
+        kinds: Container[str] = KINDS,
+        judge: Judge | None = None,
+    ) -> None:
         self._opened, self._selection, self._wanted = opened, selection, wanted
+        self._kinds, self._judge = kinds, judge
         self.companions_left_out = 0
 
     def __call__(self, found: RowPairs) -> Flags:
@@ -223,10 +241,23 @@ class PairFilter:
             kept &= (sizes[found.one] == sizes[found.other]) == (where.pixel_size == "same")
         if self._wanted.match == "exact":
             kept &= _equal(self._pixels, found) | _equal(self._contents, found)
+        if not all(kind in self._kinds for kind in KINDS):
+            kept[kept] = self._of_kinds(found.where(kept))
         if not self._wanted.companions:
             beside = companion_pairs(self._opened, self._has_companions, found)
             self.companions_left_out += int((kept & beside).sum())
             kept &= ~beside
+        return kept
+
+    def _of_kinds(self, found: RowPairs) -> Flags:
+        same = _equal(self._contents, found)
+        copies = ~same & _equal(self._pixels, found)
+        kept = np.where(same, "identical" in self._kinds, "same-pixels" in self._kinds)
+        rest = np.flatnonzero(~same & ~copies)
+        if self._judge is None or found.seen is None:
+            kept[rest] = "similar" in self._kinds
+        else:
+            kept[rest] = [kind in self._kinds for kind in self._judge(found.seen.where(rest))]
         return kept
 
     @cached_property

@@ -18,12 +18,12 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # From left to right: a module imports from what stands left of it, or from its own package.
 # Packages on one line do not import each other.
 LAYERS = [
-    *(["errors"], ["model"], ["fields"], ["kinds"], ["layouts"], ["wording"], ["explaining"]),
+    *(["errors"], ["kinds"], ["model"], ["fields"], ["layouts"], ["wording"], ["explaining"]),
     *(["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
     *(["native"], ["place"]),
     ["workers"],
     ["images", "store", "search"],
-    *(["graphs"], ["roots"], ["sanity"], ["changes"], ["answers"], ["pairlist"]),
+    *(["graphs"], ["roots"], ["sanity"], ["changes"], ["comparing"], ["answers"], ["pairlist"]),
     *(["selection"], ["queries"]),
     ["exports"],
     *(["spool"], ["survey"], ["ledger"], ["options"], ["layout"], ["arranging"], ["repair"]),

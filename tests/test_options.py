@@ -37,6 +37,7 @@ VALUES: dict[str, Callable[[Path], Any]] = {
     "k": lambda _: 1,
     "limit": lambda _: 1,
     "transforms": lambda _: "rotations",
+    "kinds": lambda _: "identical",
     "max_pairs": lambda _: 123_456,
     "between": lambda place: (place / "root1", place / "root2"),
     "reference": lambda place: place / "root2",

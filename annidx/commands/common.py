@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from annidx.errors import UsageError
 from annidx.fields import looked_at, path_fields
-from annidx.model import Answer, Match
+from annidx.kinds import Explanation
+from annidx.model import Answer, Match, Pair
 from annidx.place import default_index
 
 if TYPE_CHECKING:
@@ -188,6 +189,16 @@ class Paths:
 def distance_text(distance: float) -> str:
     """Return a distance in eight columns, three digits behind the point when it is small."""
     return f"{distance:8.1f}" if distance >= 2 else f"{distance:8.3f}"
+
+
+def nearness_text(found: Match | Pair) -> str:
+    """Return in eight columns what orders matches: their chance, or their distance."""
+    return distance_text(found.distance) if found.chance is None else f"{found.chance:8.0e}"
+
+
+def differences_note(explanation: Explanation) -> str:
+    """Return what differs, in brackets, or nothing."""
+    return f"  ({explanation.words})" if explanation.words else ""
 
 
 def match_fields(match: Match) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from annidx.commands.common import (
     answer_fields,
     answer_sentence,
     companions_left_out,
-    distance_text,
     match_fields,
+    nearness_text,
     open_index,
     plural,
     print_json,
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         word = "found" if matches else "not found"
         print(f"{word}: {shown(query)}")
         if near:
-            columns = f"{distance_text(near.distance)}  {near.kind:11}"
+            columns = f"{nearness_text(near)}  {near.kind:11}"
             print(f"{columns}  {paths(near.raw_path)}{note(near)}")
     found = sum(bool(matches) for matches in answers)
     answer = together(matches.answer for matches in answers)

@@ -11,7 +11,8 @@ from annidx.commands.common import (
     answer_fields,
     answer_sentence,
     companions_left_out,
-    distance_text,
+    differences_note,
+    nearness_text,
     open_index,
     plural,
     print_json,
@@ -56,8 +57,9 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json(pair_fields(pair))
         else:
-            start = f"{distance_text(pair.distance)}  {pair.kind:11}"
-            print(f"{start}  {paths(pair.raw_a):{width}}  {paths(pair.raw_b)}")
+            start = f"{nearness_text(pair)}  {pair.kind:11}"
+            said = "" if pair.explanation is None else differences_note(pair.explanation)
+            print(f"{start}  {paths(pair.raw_a):{width}}  {paths(pair.raw_b)}{said}")
     left_out = companions_left_out([found.answer])
     fields = answer_fields(found.answer, len(found), started, left_out=left_out)
     sentence = f"{plural(len(found), 'pair')} of {plural(len(index), 'picture')} within "

@@ -16,8 +16,9 @@ from annidx.commands.common import (
     answer_fields,
     answer_sentence,
     companions_left_out,
-    distance_text,
+    differences_note,
     match_fields,
+    nearness_text,
     open_index,
     plural,
     print_json,
@@ -159,7 +160,7 @@ def print_matches(
             print(paths(query) if args.all else shown(query))
             for match in matches:
                 size = f"{match.width}x{match.height}"
-                columns = f"{distance_text(match.distance)}  {match.kind:11}  {size:>11}"
+                columns = f"{nearness_text(match)}  {match.kind:11}  {size:>11}"
                 print(f"{columns}  {paths(match.raw_path)}{note(match)}")
             if not matches:
                 print("  no neighbour within the cutoff")
@@ -169,4 +170,6 @@ def print_matches(
 def note(match: Match) -> str:
     """Return what is to be said of a match beside its columns, in brackets."""
     turned = f"  ({match.transform})" if match.transform != "none" else ""
+    if match.explanation is not None:
+        turned = differences_note(match.explanation)
     return turned + ("  (both nearly one flat colour)" if match.low_information else "")

@@ -15,6 +15,7 @@ from annidx.asking import CHANCES, MAX_PAIRS, Filter, K, Near, PixelSize, Turns,
 from annidx.commands.common import byte_count, comma_separated
 from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS
 from annidx.errors import UsageError
+from annidx.kinds import DUPLICATES, KINDS
 from annidx.model import Choice, Linkage
 
 _UNSET: Any = argparse.SUPPRESS  # so that what was not given has the default of the API
@@ -174,6 +175,19 @@ def _false_pairs(group: Group) -> None:
     )
 
 
+def _kinds(group: Group) -> None:
+    group.add_argument(
+        "--kind",
+        type=comma_separated,
+        dest="kinds",
+        default=_UNSET,
+        metavar="KINDS",
+        help=f"only {', '.join(KINDS)} ones; several with commas. What is no copy is told apart by "
+        "metric fingerprint: edited is one exposure, same-scene another one. groups then join only "
+        f"{', '.join(DUPLICATES)} ones by default",
+    )
+
+
 def _where(group: Group) -> None:
     """Add one option for each field of a filter."""
     group.add_argument(
@@ -329,7 +343,7 @@ _GROUPS: dict[str, dict[str, Callable[[Group], None]]] = {
         "fpr": _fpr,
         "false_pairs": _false_pairs,
     },
-    "which pictures": {"where": _where, "companions": _companions},
+    "which pictures": {"kinds": _kinds, "where": _where, "companions": _companions},
     "which pairs": {"between": _between, "reference": _reference, "since": _since},
     "what makes a group": {"linkage": _linkage, "unconfirmed": _unconfirmed},
     "how it is searched": {"engine": _engine, "exact": _exact, "max_pairs": _max_pairs},
