@@ -150,6 +150,7 @@ class Named:
             score=told.score,
             chance=told.chance,
             explanation=told.explanation,
+            extrapolated=told.extrapolated,
         )
 
     def kind(self, place: int, query: Asked) -> Kind:
@@ -203,6 +204,7 @@ class Told(NamedTuple):
     score: float | None = None
     chance: float | None = None
     explanation: Explanation | None = None
+    extrapolated: bool | None = None
 
     @property
     def kind(self) -> Kind | None:
@@ -230,7 +232,9 @@ def told(
         scores = hits.seen.scores.astype(float).tolist()
         said = [None] * len(keys) if explained is None else explained
         apart, turns = hits.seen.distances.tolist(), hits.seen.transforms()
-        return list(map(Told, apart, turns, scores, keys, said))
+        beyond = hits.seen.extrapolated
+        unsure = [None] * len(keys) if beyond is None else beyond.tolist()
+        return list(map(Told, apart, turns, scores, keys, said, unsure))
     if transforms is None:
         return list(map(Told, keys))
     return [Told(key, transforms[row]) for key, row in zip(keys, hits.rows.tolist(), strict=True)]

@@ -102,6 +102,7 @@ class Search:
     views: Views = "default"
     fpr: float | None = None
     false_pairs: float | None = None
+    cutoff_from: int | None = None
     max_pairs: int = MAX_PAIRS
     between: tuple[PathLike, PathLike] | None = None
     reference: PathLike | Sequence[PathLike] = ()
@@ -162,6 +163,7 @@ class Search:
                 message = f"{name} is {limits[name]}, expected a number above 0"
                 raise UsageError(message)
         if self.metric != FINGERPRINT.name:
+            given += ["cutoff_from"] if self.cutoff_from is not None else []
             for name in [*given, *(["views"] if self.views != "default" else [])]:
                 message = f"{name} goes with metric {FINGERPRINT.name}, not with {self.metric}"
                 raise UsageError(message)
@@ -203,6 +205,7 @@ class CommonOptions(TypedDict, total=False):
     views: Views
     fpr: float | None
     false_pairs: float | None
+    cutoff_from: int | None
 
 
 class HasOptions(CommonOptions, total=False):

@@ -16,7 +16,7 @@ from annidx.asking import Views
 from annidx.descriptors import FINGERPRINT, VIEW, Descriptor, descriptor
 from annidx.errors import UsageError
 from annidx.model import Choice, Engine, Plan
-from annidx.recognition import Recognition
+from annidx.recognition import Limits, Recognition
 from annidx.search import exact as scan
 from annidx.search import planner, selfjoin
 from annidx.search import recall as recalls
@@ -227,10 +227,9 @@ class Engines:
         found = _gathered(wanted, max_pairs)
         return Joined(found, plan.engine, len(found))
 
-    def recognised(  # noqa: PLR0913 - each says something else of the pairs that are wanted
+    def recognised(
         self,
-        limit: float,
-        chance: float,
+        limits: Limits,
         max_pairs: int,
         *,
         views: Views,
@@ -245,9 +244,7 @@ class Engines:
         first = min(sides, key=Sides.possible) if sides else None
         asked = np.flatnonzero(live if first is None else live & first.smaller)
         used = self.recognition.engine(len(asked), views, engine, among)
-        parts = self.recognition.parts(
-            *(limit, chance, asked), views=views, engine=used, among=among
-        )
+        parts = self.recognition.parts(limits, asked, views=views, engine=used, among=among)
         wanted = _wanted(parts, sides, keep)
         if nearest is not None:
             found, count = selfjoin.nearest_of(wanted, nearest, max_pairs)

@@ -31,4 +31,5 @@ def looked_at(found: Match | Pair) -> dict[str, Any]:
         return {}
     said = found.explanation
     known = {} if said is None else {"differences": list(said.changes), "explanation": said.words}
-    return {"score": round(found.score, 4), "chance": found.chance, **known}
+    looked = {"score": round(found.score, 4), "chance": found.chance}
+    return {**looked, "extrapolated": bool(found.extrapolated), **known}

@@ -374,7 +374,8 @@ class Index:
         sides = self._selection.sides(wanted, datetime.now().astimezone())
         if measure.needs:
             found = self.engines.recognised(
-                *(limit, wanted.chance_of(self.pictures), wanted.max_pairs),
+                self.engines.recognition.limits(limit, wanted),
+                wanted.max_pairs,
                 views=wanted.views,
                 engine="exact" if wanted.exact else wanted.engine,
                 among=among,

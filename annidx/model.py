@@ -288,7 +288,7 @@ class Match:
     format : str
     low_information : bool
         True when query and picture are both almost one flat colour, so that being near says little.
-    score, chance, explanation
+    score, chance, explanation, extrapolated
         Of metric 'fingerprint': see :class:`Pair`; what the picture is to the query.
     """
 
@@ -306,6 +306,7 @@ class Match:
     score: float | None = None
     chance: float | None = None
     explanation: Explanation | None = None
+    extrapolated: bool | None = None
 
     @property
     def path(self) -> str:
@@ -354,9 +355,10 @@ class Matches(Listed[Match]):
 class Pair:
     """Two pictures within the cutoff, a before b by path bytes.
 
-    `score`, `chance` and `explanation` are of metric 'fingerprint', else None: how well the details
-    of the two agree once they are aligned, 0..1; how many unrelated pairs of this archive would be
-    expected to agree as well; what b is to a.
+    `score`, `chance`, `explanation` and `extrapolated` are of metric 'fingerprint', else None: how
+    well the details of the two agree once they are aligned, 0..1; how many unrelated pairs of this
+    archive would be expected to agree as well; what b is to a; whether chance goes beyond what was
+    measured, because no sample holds that many pairs.
     """
 
     raw_a: bytes
@@ -368,6 +370,7 @@ class Pair:
     score: float | None = None
     chance: float | None = None
     explanation: Explanation | None = None
+    extrapolated: bool | None = None
 
     @property
     def a(self) -> str:

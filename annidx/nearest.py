@@ -135,13 +135,13 @@ class Nearest:
         sizes = [self._size(query, "none") for query in asked]
         found: dict[int, Variants] = {}
         recognition = self._engines.recognition
-        chance = self._wanted.chance_of(self._engines.pictures)
+        limits = recognition.limits(self._limit, self._wanted)
         for size in set(sizes):
             places, among = [at for at, each in enumerate(sizes) if each == size], self._among(size)
             engine = recognition.engine(len(places), self._wanted.views, self._engine, among)
             pixels = [asked[at].pixel_hash for at in places]
             hits = recognition.search(
-                *(stored[places], pixels, self._limit, chance, fetch),
+                *(stored[places], pixels, limits, fetch),
                 views=self._wanted.views,
                 engine=engine,
                 among=among,

@@ -75,6 +75,7 @@ class OrderedPairs(Sequence[Pair]):
         same_content = self._content[a] == self._content[b]
         same_pixels = self._pixels[a] == self._pixels[b]
         said = None if seen is None else self._explanation(at)
+        beyond = None if seen is None else seen.extrapolated
         return Pair(
             raw_a=self._paths[a],
             raw_b=self._paths[b],
@@ -85,6 +86,7 @@ class OrderedPairs(Sequence[Pair]):
             score=None if seen is None else float(seen.scores[at]),
             chance=None if seen is None else float(self._keys[at]),
             explanation=said,
+            extrapolated=None if beyond is None else bool(beyond[at]),
         )
 
     def _explanation(self, at: int) -> Explanation:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from annidx.asking import Views
+from annidx.asking import Search, Views
 from annidx.comparing import Comparer
 from annidx.descriptors import FINGERPRINT, GRAY64, THUMB, VIEW, descriptor
 from annidx.errors import UsageError
@@ -27,6 +27,7 @@ from annidx.search.recognise import Archive, Pictures
 from annidx.search.selfjoin import RowPairs
 from annidx.search.sightings import Sightings, equal
 from annidx.search.vectors import Flags, Rows, Stored, Vectors
+from annidx.store import history
 from annidx.store.snapshot import Snapshot
 
 Chances = npt.NDArray[np.float64]
@@ -41,6 +42,26 @@ MOST_FILTERED = 0.5
 """Of what a graph finds, so much must be wanted at least."""
 SCAN_S, GRAPH_S, LOAD_S = 2.5e-9, 1.5e-4, 3e-6
 """CPU seconds: to compare a variant with a slot, to ask a graph for one, to load a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a match must keep to.
+
+    Attributes
+    ----------
+    distance, chance : float
+        Largest ones, inclusive.
+    model : Chance
+        What scores mean.
+    pictures : int
+        Of the archive that chance is told for.
+    """
+
+    distance: float
+    chance: float
+    model: Chance
+    pictures: int
 
 
 class Recognition:
@@ -136,8 +157,7 @@ class Recognition:
         self,
         stored: Stored,
         pixels: Sequence[bytes],
-        limit: float,
-        chance: float,
+        limits: Limits,
         k: int | None,
         *,
         views: Views,
@@ -152,8 +172,7 @@ class Recognition:
             Fingerprints, and beside each its picture's other descriptors; see `queries.joined`.
         pixels : Sequence of bytes
             The `pixel_hash` of each, zeros when there is none.
-        limit, chance : float
-            Largest distance and chance, inclusive.
+        limits : Limits
         k : int or None
             At most so many, and the ties of the last.
         views : {'fast', 'default', 'thorough'}
@@ -165,12 +184,12 @@ class Recognition:
         cast, asked = self._cast(engine), _pictures(stored)
         own = keys(np.frombuffer(b"".join(pixels), np.uint8).reshape(len(stored), -1))
         found = recognise.of_pictures(archive, asked, views=views, keys=own, cast=cast)
-        chances = self.chances(found, asked)
+        chances, found = self.chances(found, limits, asked)
         chances[
             (archive.copies.keys[found.other] == own[found.one]) & (own != NO_KEY)[found.one]
         ] = 0
         order = np.lexsort((found.other, chances, found.one))
-        near = (chances <= chance) & (found.distances <= limit)
+        near = (chances <= limits.chance) & (found.distances <= limits.distance)
         order = order[near[order]]
         starts = np.searchsorted(found.one[order], np.arange(len(stored) + 1))
         return [
@@ -180,8 +199,7 @@ class Recognition:
 
     def parts(
         self,
-        limit: float,
-        chance: float,
+        limits: Limits,
         asked: Rows,
         *,
         views: Views,
@@ -192,11 +210,13 @@ class Recognition:
         archive = self.archive if among is None else self.archive.only(among)
         copies = archive.copies
         for one, other in copies.pairs():
-            yield RowPairs(one, other, np.zeros(len(one)), equal(one, other))
+            sure = replace(equal(one, other), extrapolated=np.zeros(len(one), np.bool_))
+            yield RowPairs(one, other, np.zeros(len(one)), sure)
         known: set[int] = set()
-        for part in recognise.of_rows(archive, asked, views=views, cast=self._cast(engine)):
-            chances = self.chances(part)
-            near = np.flatnonzero((chances <= chance) & (part.distances <= limit))
+        for found in recognise.of_rows(archive, asked, views=views, cast=self._cast(engine)):
+            chances, part = self.chances(found, limits)
+            kept = (chances <= limits.chance) & (part.distances <= limits.distance)
+            near = np.flatnonzero(kept)
             near = near[_new(part.one[near] * len(copies.keys) + part.other[near], known)]
             at, one = copies.spread(part.one[near])
             both, other = copies.spread(part.other[near[at]])
@@ -216,37 +236,78 @@ class Recognition:
             return []
         return self.comparer.of_query(own, _pictures(stored), hits.seen)
 
+    def limits(self, distance: float, wanted: Search) -> Limits:
+        """Return what matches of a search must keep to.
+
+        Raises
+        ------
+        UsageError
+            When there is no such snapshot as it names, or it says nothing of chance.
+        """
+        pictures = int(self._snapshot.pictures.live.sum())
+        model = self.chance
+        if wanted.cutoff_from is not None:
+            model = pinned(self._snapshot, wanted.cutoff_from)
+            pictures = model.pictures
+        return Limits(distance, wanted.chance_of(pictures), model, pictures)
+
     @cached_property
     def chance(self) -> Chance:
-        """What a score means in this archive."""
+        """What a score means in this archive: as the build measured it, or as known beforehand."""
+        measured = self._snapshot.manifest.chance
+        if measured is not None:
+            return Chance.of_dict(measured)
         live = np.flatnonzero(self._snapshot.pictures.live)
         sample = recalls.sampled(live, CLASSED)
         archive = self.archive
         found = classes(archive.grays.take(sample), archive.thumbs.take(sample))
         return Chance.beforehand(found, len(live))
 
-    def chances(self, found: Sightings, asked: Pictures | None = None) -> Chances:
+    def chances(
+        self, found: Sightings, limits: Limits, asked: Pictures | None = None
+    ) -> tuple[Chances, Sightings]:
         """Return how many unrelated pairs of this archive would be expected to match as well.
+
+        Beside it, the same sightings, which tell where that is extrapolated.
 
         Parameters
         ----------
         found : Sightings
             With looks.
+        limits : Limits
         asked : Pictures, optional
             Which `one` counts; by default rows.
         """
         if found.looks is None:
-            return np.full(len(found), np.inf)
+            return np.full(len(found), np.inf), found
         rows, others = np.unique(found.other, return_inverse=True)
         owners, ones = np.unique(found.one, return_inverse=True)
         second = self.archive.take(rows)
         first = self.archive.take(owners) if asked is None else asked.at(owners)
         looks = found.looks
-        return self.chance.chance(
+        seen = (
             *(looks.scores, looks.structures, looks.overlaps),
             classes(first.grays, first.thumbs)[ones],
             classes(second.grays, second.thumbs)[others],
         )
+        chances = limits.model.chance(*seen, pictures=limits.pictures)
+        return chances, replace(found, extrapolated=limits.model.extrapolated(*seen))
+
+
+def pinned(opened: Snapshot, number: int) -> Chance:
+    """Return what a score meant in an earlier snapshot of the index."""
+    known = {each.number: each.manifest for each in history.listing(opened.index)}
+    manifest = known.get(number)
+    if manifest is None or manifest.chance is None:
+        measured = [str(at) for at, each in known.items() if each and each.chance is not None]
+        what = "is not there" if manifest is None else "measured no chances"
+        message = (
+            f"snapshot {number} {what}, cutoff_from needs one of {', '.join(measured)}"
+            if measured
+            else f"snapshot {number} {what}, and none did: run annidx build"
+        )
+        raise UsageError(message)
+    return Chance.of_dict(manifest.chance)
 
 
 def keys(hashes: Stored) -> Keys:

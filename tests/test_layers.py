@@ -27,7 +27,7 @@ LAYERS = [
     *(["selection"], ["queries"]),
     ["exports"],
     *(["spool"], ["survey"], ["ledger"], ["options"], ["layout"], ["arranging"], ["repair"]),
-    *(["failures"], ["building"], ["recognition"], ["engines"], ["nearest"], ["index"], ["api"]),
+    *(["recognition"], ["failures"], ["building"], ["engines"], ["nearest"], ["index"], ["api"]),
     ["commands"],
     ["cli"],
 ]

@@ -45,7 +45,7 @@ VALUES: dict[str, Callable[[Path], Any]] = {
     "linkage": lambda _: "complete",
     "unconfirmed": lambda _: True,
 }
-OF_THE_FINGERPRINT = {"views", "fpr", "false_pairs"}
+OF_THE_FINGERPRINT = {"views", "fpr", "false_pairs", "cutoff_from"}
 """See tests/test_recognition.py."""
 FILTERS: dict[str, Any] = {
     "paths": "*.jpg",

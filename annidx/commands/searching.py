@@ -175,6 +175,17 @@ def _false_pairs(group: Group) -> None:
     )
 
 
+def _cutoff_from(group: Group) -> None:
+    group.add_argument(
+        "--cutoff-from",
+        type=int,
+        default=_UNSET,
+        metavar="SNAPSHOT",
+        help="metric fingerprint: chance as it was measured for that snapshot, so that the same "
+        "pairs match however the archive has grown since",
+    )
+
+
 def _kinds(group: Group) -> None:
     group.add_argument(
         "--kind",
@@ -342,6 +353,7 @@ _GROUPS: dict[str, dict[str, Callable[[Group], None]]] = {
         "views": _views,
         "fpr": _fpr,
         "false_pairs": _false_pairs,
+        "cutoff_from": _cutoff_from,
     },
     "which pictures": {"kinds": _kinds, "where": _where, "companions": _companions},
     "which pairs": {"between": _between, "reference": _reference, "since": _since},

@@ -35,6 +35,8 @@ class Sightings:
         Where points of `other` (y, x in 0..1 of its frame) lie in `one`.
     looks : Looks or None
         The second look's, once there was one; its maps are of the contents, other to one.
+    extrapolated : (m,) bool or None
+        Which agree so well that what chance says of them goes beyond what was measured.
     """
 
     one: Rows
@@ -42,6 +44,7 @@ class Sightings:
     distances: npt.NDArray[np.float64]
     maps: Floats
     looks: Looks | None = None
+    extrapolated: Flags | None = None
 
     def __len__(self) -> int:
         return len(self.one)
@@ -69,7 +72,7 @@ class Sightings:
             turned = looks.maps.copy()
             turned[which] = inverse(turned[which])
             looks = replace(looks, maps=turned)
-        return Sightings(one, other, self.distances, maps, looks)
+        return Sightings(one, other, self.distances, maps, looks, self.extrapolated)
 
     def asked_as(self, row: int) -> Sightings:
         """Return the same pairs with that row as `one` of all of them."""
@@ -78,8 +81,11 @@ class Sightings:
     def where(self, keep: Flags | Rows) -> Sightings:
         """Return some of them."""
         looks = None if self.looks is None else self.looks.at(keep)
+        beyond = None if self.extrapolated is None else self.extrapolated[keep]
         return Sightings(
-            *(self.one[keep], self.other[keep], self.distances[keep], self.maps[keep]), looks
+            *(self.one[keep], self.other[keep], self.distances[keep], self.maps[keep]),
+            looks,
+            beyond,
         )
 
 
@@ -100,12 +106,14 @@ def none() -> Sightings:
 
 
 def together(parts: Sequence[Sightings]) -> Sightings:
-    """Return several as one; looks only if all have them."""
+    """Return several as one; looks, and what is extrapolated, only if all have them."""
     looks = [each.looks for each in parts if each.looks is not None]
+    beyond = [each.extrapolated for each in parts if each.extrapolated is not None]
     return Sightings(
         np.concatenate([each.one for each in parts]),
         np.concatenate([each.other for each in parts]),
         np.concatenate([each.distances for each in parts]),
         np.concatenate([each.maps for each in parts]),
         refine.together(looks) if len(looks) == len(parts) else None,
+        np.concatenate(beyond) if len(beyond) == len(parts) else None,
     )

@@ -129,6 +129,9 @@ class Manifest:
     limits : Mapping[str, int]
         The highest limits of a picture so far, 'memory' in bytes and 'pixels': what was too large
         is looked at again when they are raised.
+    chance : Mapping of str to Any, optional
+        What was measured of the scores of unrelated pictures, for metric 'fingerprint'; see
+        :class:`annidx.search.chance.Chance`.
     index_id : str
         Of the index that it belongs to, as in ``annidx.json``.
     restores : int
@@ -150,6 +153,7 @@ class Manifest:
     exclude: tuple[str, ...] = ()
     graph_metrics: tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    chance: Mapping[str, Any] | None = None
     index_id: str = ""
     restores: int = 0
     interim_of: int | None = None

@@ -38,11 +38,14 @@ PAIRS = pa.schema(
         ("low_information", pa.bool_()),
         ("score", pa.float64()),
         ("chance", pa.float64()),
+        ("extrapolated", pa.bool_()),
+        ("explanation", pa.string()),
     ]
 )
 """Columns of exported pairs that were found by fingerprint."""
 
-NEAR_PAIRS = pa.schema([field for field in PAIRS if field.name not in ("score", "chance")])
+_SEEN = ("score", "chance", "extrapolated", "explanation")
+NEAR_PAIRS = pa.schema([field for field in PAIRS if field.name not in _SEEN])
 """Columns of other exported pairs."""
 
 GROUPS = pa.schema(
