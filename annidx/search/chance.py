@@ -5,8 +5,9 @@ classes of their pictures. For each pair of classes the upper tail of the scores
 is fitted: to a sample of pictures, each compared with all, and to what was measured beforehand,
 which counts as so many observations and so decides where the sample is small.
 
-The *strength* of a match is ``atanh(score)``, reduced where few blocks have structure. Tails of
-strengths fall exponentially: a *scale* of strength more, e times fewer pairs. Knows no files.
+What a match *proves* is ``atanh(score)``, reduced where few blocks have structure. Its *strength*
+is that, stretched so that tails of strengths fall exponentially: a *scale* of strength more, e
+times fewer pairs. Knows no files.
 """
 
 from __future__ import annotations
@@ -20,39 +21,41 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.search.classes import CLASSES, PAIRS, Classes, classes, pairs_of
-from annidx.search.clusters import Clusters, Flags, Rows
-from annidx.search.tails import LEAST, SHORTEST, WEIGHT, Floats, Tail, fitted
+from annidx.search.clusters import Flags, Rows
+from annidx.search.tails import LEAST, WEIGHT, Floats, Tail
 
-__all__ = ["CLASSES", "PAIRS", "Chance", "Sample", "classes", "fit", "pairs_of", "strengths"]
+__all__ = ["CLASSES", "PAIRS", "Chance", "classes", "pairs_of", "proofs", "strengths"]
 
 Numbers = npt.NDArray[np.floating[Any]]
 
 FEW_BLOCKS = 8.0
 """With so many structured blocks a match has sqrt(1/2) of the strength it had with very many."""
 
+BENDS = np.array([1.0 if {1, 3}.issuperset(pair) else 1.5 for pair in PAIRS])
+"""Strengths of PAIRS are such powers of what matches prove. Between shapes on even ground, which
+may be the same ones, tails of that fall exponentially; in all else many independent details would
+have to agree by chance, and tails fall faster, though not by the square as of one normal
+distribution. Predicted and observed agree to 1e-7 by these, by 1 and 2 they differ up to 60fold."""
+
 _BEGIN = np.array([LEAST])
-_EVIDENTS = (1.5, 2.0, 2.5, 3.0)  # strengths of scores of .93, .97, .99, .997
-_DENSE = 0.25  # share of its pairs that a large cluster is to hold
-_FITS = 5
-_NONE = 0.1  # unrelated pairs expected in a sample from where on a pair is evident
 _TOP = 0.99995  # scores are cut off here: atanh(1) is infinite
 
-_PRIORS: Mapping[tuple[int, int], tuple[float, float]] = {
-    (0, 0): (3.5e-4, 0.060),
-    (0, 1): (6e-4, 0.100),
-    (0, 2): (2e-4, 0.100),
-    (0, 3): (6e-4, 0.120),
-    (1, 1): (1.2e-3, 0.125),
-    (1, 2): (3e-4, 0.100),
-    (1, 3): (1.3e-3, 0.160),
-    (2, 2): (2e-3, 0.100),
-    (2, 3): (6e-4, 0.115),
-    (3, 3): (2.5e-3, 0.330),
+PRIORS: Mapping[tuple[int, int], tuple[float, float]] = {
+    (0, 0): (1.8e-4, 0.150),
+    (0, 1): (3.8e-4, 0.200),
+    (0, 2): (2.4e-5, 0.180),
+    (0, 3): (5.2e-4, 0.230),
+    (1, 1): (8.5e-4, 0.140),
+    (1, 2): (1.4e-4, 0.170),
+    (1, 3): (1.3e-3, 0.170),
+    (2, 2): (9.5e-4, 0.190),
+    (2, 3): (5.0e-4, 0.200),
+    (3, 3): (3.9e-3, 0.270),
 }
 """Share of pairs from a strength of LEAST on, and scale: what was known beforehand.
 
-Measured on pairs from different sources among 10,200 pictures (1,000 photos of Caltech, Debian's
-cliparts, icons, textures and screenshots, emoji), and on 300 made pages.
+Measured by scripts/calibrate_chance.py on pairs from different sources among 14,572 pictures (1,900
+photos, Debian's cliparts, icons, textures and screenshots, emoji), and on 300 made pages.
 """
 
 
@@ -87,7 +90,7 @@ class Chance:
         """
         counted = np.bincount(found, minlength=len(CLASSES))
         shares = (counted + 0.5) / (len(found) + 2)
-        tails = tuple(Tail(LEAST, *_PRIORS[each], WEIGHT, 0.0) for each in PAIRS)
+        tails = tuple(Tail(LEAST, *PRIORS[each], WEIGHT, 0.0) for each in PAIRS)
         return cls(pictures, tuple(map(float, shares)), tails)
 
     def chance(
@@ -158,8 +161,9 @@ class Chance:
         which = PAIRS.index((min(class_a, class_b), max(class_a, class_b)))
         if low >= counts[which]:
             return 0.0
-        strength = self.tails[which].strength(low / float(counts[which]))
-        reached = max(strength, 0.0) / max(float(_trust(np.float64(structures))), 1e-9)
+        strength = max(self.tails[which].strength(low / float(counts[which])), 0.0)
+        proven = LEAST * (strength / LEAST) ** (1 / float(BENDS[which]))
+        reached = proven / max(float(_trust(np.float64(structures))), 1e-9)
         return math.tanh(reached) if reached <= math.atanh(_TOP) else math.inf
 
     def as_dict(self) -> dict[str, Any]:
@@ -181,7 +185,7 @@ class Chance:
         classes_b: Classes,
     ) -> tuple[Floats, Rows]:
         which = pairs_of(classes_a, classes_b)
-        reached = strengths(scores, structures, overlaps)
+        reached = strengths(proofs(scores, structures, overlaps), which)
         every = np.stack([tail.rates(reached) for tail in self.tails])
         return every[which, np.arange(len(which))], which
 
@@ -198,99 +202,19 @@ class Chance:
         return np.array(mixed) * (pictures * (pictures - 1) / 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Matches of some pictures of an archive, each compared with all.
-
-    Attributes
-    ----------
-    rows : (s,) intp
-        The pictures that were sampled: evenly, or at random.
-    classes : (s,) int8
-        Theirs.
-    ones : (m,) intp
-        Of each match the sampled picture's row.
-    others : (m,) intp
-        The row of the other; what is not listed agreed less than anything that matters.
-    scores, structures, overlaps : (m,) float32
-        As in :class:`annidx.search.refine.Looks`.
-    classes_one, classes_other : (m,) int8
-        Of the two pictures.
-    """
-
-    rows: Rows
-    classes: Classes
-    ones: Rows
-    others: Rows
-    scores: Numbers
-    structures: Numbers
-    overlaps: Numbers
-    classes_one: Classes
-    classes_other: Classes
-
-
-def fit(sample: Sample, pictures: int) -> Chance:
-    """Fit the tails of unrelated pairs to a sample of an archive.
-
-    Pictures that evidently show the same, and what hangs together by such, count as one: their
-    pairs with each other are left out, and those with another picture share one pair's weight.
-    What is left of true pairs, which reach all strengths about equally often, is told apart from
-    the falling tail by expectation and maximisation.
-
-    Parameters
-    ----------
-    sample : Sample
-    pictures : int
-        How many the archive has.
-    """
-    reached = strengths(sample.scores, sample.structures, sample.overlaps)
-    which = pairs_of(sample.classes_one, sample.classes_other)
-    ends = np.full(len(PAIRS), _evident(sample, reached))
-    for _ in range(_FITS):
-        clusters = Clusters.of(sample.rows, sample.ones, sample.others, reached >= ends[which])
-        asked = np.bincount(sample.classes, clusters.shares, len(CLASSES)) * 1.0
-        counted = np.bincount(sample.classes, minlength=len(CLASSES)) * 1.0
-        shares = (counted + 0.5) / (len(sample.rows) + 2)
-        there = shares * max(pictures - clusters.merged - 1, 1)
-        apart = clusters.one != clusters.other
-        tails = []
-        for number, pairs in enumerate(_compared(asked, there)):
-            mine = apart & (which == number)
-            known, end = _PRIORS[PAIRS[number]], float(ends[number])
-            tails.append(fitted(reached[mine], clusters.weights[mine], pairs, known, end))
-        every = _compared(counted, shares * pictures)
-        found = [
-            tail.strength(_NONE / max(many, 1.0)) for tail, many in zip(tails, every, strict=True)
-        ]
-        ends = np.clip(found, LEAST + 2 * SHORTEST, ends)
-    return Chance(pictures, tuple(map(float, shares)), tuple(tails))
-
-
-def _evident(sample: Sample, reached: Floats) -> float:
-    """Return the strength from which on pictures may be taken for the same one.
-
-    Copies of one picture agree with most of one another. Slides of one template hang together, too,
-    but by chains: then more is asked.
-    """
-    for evident in _EVIDENTS[:-1]:
-        if (
-            Clusters.of(sample.rows, sample.ones, sample.others, reached >= evident).density
-            >= _DENSE
-        ):
-            return evident
-    return _EVIDENTS[-1]
-
-
-def _compared(asked: Numbers, there: Numbers) -> list[float]:
-    """Return how many pairs of each of PAIRS there are between some pictures and others."""
-    return [float(asked[a] * there[b] + (asked[b] * there[a] if a != b else 0)) for a, b in PAIRS]
-
-
-def strengths(scores: Numbers, structures: Numbers, overlaps: Numbers) -> Floats:
-    """Return how strong matches are, (m,) float64, 0..5."""
+def proofs(scores: Numbers, structures: Numbers, overlaps: Numbers) -> Floats:
+    """Return what matches prove, (m,) float64, 0..5."""
     del overlaps  # what is not covered by the other picture has no structured blocks either
     cut = np.clip(np.asarray(scores, np.float64), 0.0, _TOP)
     return np.asarray(np.arctanh(cut) * _trust(np.asarray(structures, np.float64)))
+
+
+def strengths(proven: Floats, which: Rows) -> Floats:
+    """Return the strengths of matches that prove so much, (m,) float64, by which of PAIRS each is.
+
+    LEAST stays what it is.
+    """
+    return np.asarray(LEAST * (proven / LEAST) ** BENDS[which])
 
 
 def _trust(structures: Any) -> Any:

@@ -13,15 +13,17 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-LEAST = 0.45
-"""Strength at which tails begin at the earliest: below, the alignment drops pairs."""
+LEAST = 0.55
+"""Strength at which tails begin at the earliest: that of a score of .5; below, none is told."""
 SHORTEST = 0.2
 """A tail is fitted over so much strength at least."""
 
 _STEP = 0.1
 _ENOUGH = 400.0  # unrelated pairs that a tail is to have, if it then begins high enough
 WEIGHT = 100.0
-"""Pairs that what was measured beforehand counts for."""
+"""Pairs that the scale that was measured beforehand counts for."""
+OFTEN = 10.0
+"""Pairs that the rate does: how often pairs match differs more between archives than how well."""
 _ROUNDS = 60
 _SLOW = 0.35  # scale in which pairs of one family fall off, such as icons of a set
 
@@ -107,10 +109,10 @@ def _fitted(
         shares = weights * every / np.maximum(every.sum(axis=0), 1e-300)
         seen = float(shares[0].sum())
         mean = (float((shares[0] * excess).sum()) + WEIGHT * known_mean) / (seen + WEIGHT)
-        scale = _scale(mean, length)
+        scale = scale_of(mean, length)
         if total:
             parts = np.maximum(shares.sum(axis=1) / total, 1e-9)
-    rate = (seen + WEIGHT) / (pairs + WEIGHT / known_rate)
+    rate = (seen + OFTEN) / (pairs + OFTEN / known_rate)
     return Tail(floor, max(rate, seen / max(pairs, 1.0)), scale, seen + WEIGHT, pairs)
 
 
@@ -119,7 +121,7 @@ def _mean(scale: float, length: float) -> float:
     return scale - length / math.expm1(length / scale)
 
 
-def _scale(mean: float, length: float) -> float:
+def scale_of(mean: float, length: float) -> float:
     """Return the scale of such a distribution from its mean; at most ten lengths."""
     low, high = mean, 10 * length
     for _ in range(60):

@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 from annidx.search import chance
-from annidx.search.chance import Chance, Sample, fit
+from annidx.search.calibration import Sample, fit
+from annidx.search.chance import BENDS, PAIRS, PRIORS, Chance
+from annidx.search.chance import strengths as strengths_of
+from annidx.search.tails import LEAST
 from tests.pages import letter, typed_page
 
 PHOTO, SIMPLE, WRITING, PLAIN = range(4)
@@ -20,6 +23,12 @@ BLOCKS = 48.0
 TRUST = math.sqrt(BLOCKS / (BLOCKS + chance.FEW_BLOCKS))
 
 Floats = npt.NDArray[np.float64]
+
+
+def scored(strength: Floats | float, kind: int) -> Floats:
+    """Return the scores of matches of two pictures of a class."""
+    bend = BENDS[PAIRS.index((kind, kind))]
+    return np.asarray(np.tanh(LEAST * (np.asarray(strength) / LEAST) ** (1 / bend) / TRUST))
 
 
 def sampled(
@@ -30,43 +39,42 @@ def sampled(
     copies: int = 1,
     seed: int = 5,
 ) -> Sample:
-    """Make matches of an archive of some classes, a stripe each, with tails from .45 on.
+    """Make matches of an archive of some classes, a stripe each, with tails from LEAST on.
 
-    `tails` are the rate at .45 and the scale of each class; classes never match one another.
+    `tails` are the rate at LEAST and the scale of each class; classes never match one another.
     Pictures come in groups of `copies`, of which most pairs agree well and some hardly.
     """
     rng = np.random.default_rng(seed)
     kinds = np.array(sorted(tails), np.int8)[(np.arange(count) // copies) % len(tails)]
     rows = np.sort(rng.permutation(count)[:sample])
-    ones, others, strengths = [], [], []
+    ones, others, scores = [], [], []
     for kind, (rate, scale) in tails.items():
         mine, all_of_it = rows[kinds[rows] == kind], np.flatnonzero(kinds == kind)
         found = rng.poisson(rate * len(mine) * len(all_of_it))
         ones.append(rng.choice(mine, found))
         others.append(rng.choice(all_of_it, found))
-        strengths.append(0.45 + rng.exponential(scale, found))
+        scores.append(scored(LEAST + rng.exponential(scale, found), kind))
     if copies > 1:
         one = np.repeat(rows, copies)
         other = (rows[:, None] // copies * copies + np.arange(copies)).ravel()
         ones.append(one[one != other])
         others.append(other[one != other])
-        strengths.append(np.clip(rng.normal(1.9, 0.5, len(ones[-1])), 0.5, 4))
-    one, other = np.concatenate(ones), np.concatenate(others)
-    scores = np.tanh(np.concatenate(strengths) / TRUST)
+        scores.append(np.tanh(np.clip(rng.normal(1.9, 0.5, len(ones[-1])), 0.5, 4) / TRUST))
+    one, other, found_scores = map(np.concatenate, (ones, others, scores))
     same = one // copies == other // copies
     keep = (one != other) & (~same | (np.arange(len(one)) >= len(one) - len(ones[-1])))
-    one, other, scores = one[keep], other[keep], scores[keep]
+    one, other, kept = one[keep], other[keep], found_scores[keep]
     blocks, overlaps = np.full(len(one), BLOCKS), np.ones(len(one))
-    return Sample(rows, kinds[rows], one, other, scores, blocks, overlaps, kinds[one], kinds[other])
+    return Sample(rows, kinds[rows], one, other, kept, blocks, overlaps, kinds[one], kinds[other])
 
 
 def rate(model: Chance, strength: float, kind: int) -> float:
-    tail = model.tails[chance.PAIRS.index((kind, kind))]
+    tail = model.tails[PAIRS.index((kind, kind))]
     return float(tail.rates(np.array([strength]))[0])
 
 
 def strength_at(tail: tuple[float, float], rate: float) -> float:
-    return 0.45 + tail[1] * math.log(tail[0] / rate)
+    return LEAST + tail[1] * math.log(tail[0] / rate)
 
 
 def of(model: Chance, score: float, kinds: tuple[int, int], pictures: int | None = None) -> float:
@@ -76,7 +84,7 @@ def of(model: Chance, score: float, kinds: tuple[int, int], pictures: int | None
 
 
 @pytest.mark.parametrize("copies", [1, 2, 10])
-@pytest.mark.parametrize("tail", [(1e-3, 0.045), (2e-3, 0.07)])
+@pytest.mark.parametrize("tail", [(4e-4, 0.13), (1e-3, 0.16)])
 def test_rates_are_those_of_the_unrelated_pairs(copies: int, tail: tuple[float, float]) -> None:
     model = fit(sampled(4000, {PHOTO: tail}, copies=copies), 4000)
     for wanted in (1e-5, 1e-6, 1e-7):
@@ -85,17 +93,17 @@ def test_rates_are_those_of_the_unrelated_pairs(copies: int, tail: tuple[float, 
 
 
 def test_classes_have_tails_of_their_own() -> None:
-    tails = {PHOTO: (1e-3, 0.04), WRITING: (5e-3, 0.09)}
+    tails = {PHOTO: (1e-4, 0.12), WRITING: (5e-3, 0.25)}
     model = fit(sampled(4000, tails, copies=2), 4000)
     for kind, tail in tails.items():
         for wanted in (1e-5, 1e-6, 1e-7):
             found = rate(model, strength_at(tail, wanted), kind)
             assert wanted / 3 < found < wanted * 3, (kind, wanted, found)
-    assert of(model, 0.75, (WRITING, WRITING)) > 100 * of(model, 0.75, (PHOTO, PHOTO))
+    assert of(model, 0.75, (WRITING, WRITING)) > 50 * of(model, 0.75, (PHOTO, PHOTO))
 
 
 def test_a_limit_on_the_chance_is_the_number_of_false_pairs_of_all_classes() -> None:
-    tails = {PHOTO: (1e-3, 0.04), WRITING: (5e-3, 0.09)}
+    tails = {PHOTO: (1e-4, 0.12), WRITING: (5e-3, 0.25)}
     model = fit(sampled(3000, tails, sample=3000), 3000)
     fresh = sampled(3000, tails, sample=3000, seed=6)
     looks = fresh.scores, fresh.structures, fresh.overlaps
@@ -106,7 +114,7 @@ def test_a_limit_on_the_chance_is_the_number_of_false_pairs_of_all_classes() -> 
 
 def test_small_archives_rest_on_what_was_known_before() -> None:
     small = fit(sampled(2, {PHOTO: (0.0, 0.05)}, sample=2), 2)
-    for known, tail in zip(chance._PRIORS.values(), small.tails, strict=True):
+    for known, tail in zip(PRIORS.values(), small.tails, strict=True):
         assert tail.rate == pytest.approx(known[0], rel=0.01)
         assert tail.scale == pytest.approx(known[1], rel=0.01)
     assert of(small, 0.9, (PHOTO, PHOTO)) < 1 < of(small, 0.9, (PHOTO, PHOTO), 10**7)
@@ -115,8 +123,8 @@ def test_small_archives_rest_on_what_was_known_before() -> None:
 def test_chances_are_no_smaller_than_what_was_seen() -> None:
     none = fit(sampled(300, {PHOTO: (0.0, 0.05)}, sample=300), 300)
     some = fit(sampled(300, {PHOTO: (2e-2, 0.07)}, sample=300), 300)
-    assert rate(some, 0.45, PHOTO) > 1.5e-2
-    assert rate(none, 0.45, PHOTO) < chance._PRIORS[0, 0][0]
+    assert rate(some, LEAST, PHOTO) > 1.5e-2
+    assert rate(none, LEAST, PHOTO) < PRIORS[0, 0][0]
     assert rate(some, 1.0, PHOTO) > 5 * rate(none, 1.0, PHOTO)
 
 
@@ -134,7 +142,7 @@ def test_chances_fall_with_the_score_and_grow_with_the_archive() -> None:
     assert larger == pytest.approx(100, rel=0.01)
 
 
-@pytest.mark.parametrize("kinds", chance.PAIRS)
+@pytest.mark.parametrize("kinds", PAIRS)
 @pytest.mark.parametrize("limit", [1e-6, 1.0, 50.0])
 def test_score_at_is_the_inverse(kinds: tuple[int, int], limit: float) -> None:
     tails = {PHOTO: (1e-3, 0.04), SIMPLE: (2e-3, 0.05), WRITING: (3e-3, 0.08), PLAIN: (0.0, 0.05)}
@@ -153,7 +161,7 @@ def test_score_at_is_the_inverse(kinds: tuple[int, int], limit: float) -> None:
 def test_what_the_sample_cannot_show_is_extrapolated() -> None:
     tail = (1e-3, 0.05)
     model = fit(sampled(4000, {PHOTO: tail}), 4000)
-    seen, unseen = (math.tanh(strength_at(tail, each) / TRUST) for each in (1e-5, 1e-8))
+    seen, unseen = (float(scored(strength_at(tail, each), PHOTO)) for each in (1e-5, 1e-8))
     kinds = np.full(2, PHOTO, np.int8)
     looks = np.array([seen, unseen]), np.full(2, BLOCKS), np.ones(2)
     assert model.extrapolated(*looks, kinds, kinds).tolist() == [False, True]
@@ -170,7 +178,8 @@ def test_slides_of_one_template_are_not_taken_for_copies() -> None:
     looks = scores, np.full(len(one), BLOCKS), np.ones(len(one))
     same = np.zeros(len(one), np.int8)
     model = fit(Sample(rows, np.zeros(300, np.int8), one, other, *looks, same, same), 600)
-    for strength, wanted in ((1.72, 1e-3), (1.80, 1e-4)):
+    for proven, wanted in ((1.72, 1e-3), (1.80, 1e-4)):
+        strength = float(strengths_of(np.array([proven]), np.zeros(1, np.intp))[0])
         assert wanted / 3 < rate(model, strength, PHOTO) < wanted * 10
 
 
