@@ -6,6 +6,7 @@ Measured elsewhere (search/differences.py); here are the rules, one pair at a ti
 from __future__ import annotations
 
 import re
+from dataclasses import astuple, dataclass
 
 from annidx import layouts, wording
 from annidx.kinds import Explanation, Facts, Kind, Seen
@@ -15,13 +16,61 @@ PLAIN = (0.30, 0.42)
 """Pictures of which so much is of one light gray are taken for writing or for things on
 white: what tells two of those apart is small. Papers, chats and slides have .36 and up."""
 LIGHT = 150.0
-MOST_ODD, MOST_TORN, LEAST_TEXTURE = (0.17, 0.006), (0.42, 0.05), (0.5, 0.86)
-"""Of edits; the first of photos, the second of what is plain."""
-MOST_EXCHANGED = (0.2, 0.008)
+LINES, FINENESS = (3.0, 5.0), (1.25, 1.5)
+"""Of the two, writing: it comes in lines, or, where those are too fine, is nothing but detail.
+Of drawn and photographed things on white 95 % have at most 2 lines and 1.3; papers, receipts, chats
+and slides have 5 lines, or 1.5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a pair of an original and its edit may differ.
+
+    Attributes
+    ----------
+    odd, torn, exchanged : float
+        At most.
+    texture, core : float
+        At least.
+    """
+
+    odd: float
+    torn: float
+    exchanged: float
+    texture: float
+    core: float
+
+    def hold(self, seen: Seen) -> bool:
+        """Say whether a pair is within them."""
+        return (
+            seen.odd <= self.odd
+            and seen.torn <= self.torn
+            and seen.exchanged <= self.exchanged
+            and seen.texture >= self.texture
+            and seen.core >= self.core
+        )
+
+    def towards(self, other: Limits, share: float) -> Limits:
+        """Return limits between these, 0, and others, 1."""
+        values = (a + (b - a) * share for a, b in zip(astuple(self), astuple(other), strict=True))
+        return Limits(*values)
+
+
+PHOTO = Limits(odd=0.17, torn=0.42, exchanged=0.2, texture=0.5, core=0.0)
+WRITING = Limits(odd=0.006, torn=0.05, exchanged=0.008, texture=0.86, core=0.9)
+THING = Limits(odd=0.006, torn=0.05, exchanged=0.02, texture=0.86, core=0.9)
+TONED = Limits(odd=0.03, torn=0.02, exchanged=0.0, texture=0.9, core=0.975)
+OVERLAID = Limits(odd=0.13, torn=0.42, exchanged=0.05, texture=0.55, core=0.99)
+WRITTEN_ON, TEARS = Limits(odd=0.13, torn=0.42, exchanged=0.05, texture=0.55, core=0.97), 0.1
+"""Of things on white of which a part is hidden and the rest as it was: two alike agree less, but
+are not torn either."""
 MOST_REST = 6.0
 MOST_HUE = 48.0
 """Degrees: no filter turns hues further, other colours of a product do."""
 WHITE, WHITE_CHANGE, OBJECT_CHANGE = 0.25, 5.0, 5.0
+MOST_HUE_ALONE, MOST_HUE_TONED, UNEXPLAINED = 38.0, 18.0, 8.0
+STRONGER, STRONGER_TONED = (0.5, 2.1), (0.55, 1.6)
+"""By how much colours of a thing on white may grow stronger: alone, and with a change of tone."""
 SHIFTED = 0.004
 """Two frames of a burst both show so much (of a side) that the other lacks."""
 
@@ -55,24 +104,52 @@ def is_copy(one: Facts, other: Facts) -> bool:
 
 def looks_edited(seen: Seen) -> bool:
     """Say whether one change of tone and colour, and something laid over, explain all."""
-    low, high = PLAIN
-    strict = min(1.0, max(0.0, (seen.plain - low) / (high - low)))
-    if seen.ground < LIGHT:
-        strict *= 0.5
-
-    def limit(bounds: tuple[float, float]) -> float:
-        return bounds[0] + (bounds[1] - bounds[0]) * strict
-
-    alike = (
-        seen.odd <= limit(MOST_ODD)
-        and seen.torn <= limit(MOST_TORN)
-        and seen.exchanged <= limit(MOST_EXCHANGED)
-        and seen.texture >= limit(LEAST_TEXTURE)
-    )
-    stays = seen.rest <= MOST_REST + 0.12 * seen.range
+    if seen.rest > MOST_REST + 0.12 * seen.range or recoloured(seen):
+        return False
+    writing = max(_between(seen.lines, LINES), _between(seen.fineness, FINENESS))
+    light = seen.ground >= LIGHT
+    plain = _between(seen.plain, PLAIN)
+    if _limits(seen, writing, plain if light else plain * writing / 2).hold(seen):
+        return True
     exact = seen.texture >= 0.97 and seen.torn <= 0.003
-    exact = exact and seen.odd <= 0.06 * (1 - seen.plain)
-    return stays and (alike or exact or _laid_over(seen)) and not recoloured(seen)
+    exact = exact and seen.odd <= 0.03 * (1 - seen.plain)
+    return exact or _laid_over(seen) or (writing < 0.5 and _hidden(seen))
+
+
+def _limits(seen: Seen, writing: float, plain: float) -> Limits:
+    """Return how much may differ, from how much two look like writing, or are plain."""
+    thing = TONED if changed(seen) and lies_alike(seen) else THING
+    return PHOTO.towards(thing.towards(WRITING, writing), plain)
+
+
+def _hidden(seen: Seen) -> bool:
+    """Say whether something hides a part of a thing and leaves the rest as it was."""
+    if not (unchanged(seen) and lies_alike(seen)):
+        return False
+    return OVERLAID.hold(seen) or (seen.torn > TEARS and WRITTEN_ON.hold(seen))
+
+
+def _between(value: float, bounds: tuple[float, float]) -> float:
+    """Return where a value lies between two: 0 below, 1 above."""
+    low, high = bounds
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def unchanged(seen: Seen) -> bool:
+    """Say whether tone and colours are as they were, where nothing was laid over."""
+    coloured = min(seen.chroma) > 2
+    turned = coloured and (abs(seen.hue) > 8 or not 0.8 < seen.saturation < 1.2)
+    return not changed(seen) and not turned
+
+
+def lies_alike(seen: Seen) -> bool:
+    """Say whether one whole picture lies on the other, at most turned by quarters."""
+    return max(abs(each) for each in layouts.margins(seen.map)) < SHIFTED
+
+
+def changed(seen: Seen) -> bool:
+    """Say whether brightness or contrast is another."""
+    return abs(seen.brightness - 1) > 0.05 or abs(seen.contrast - 1) > 0.1
 
 
 def _laid_over(seen: Seen) -> bool:
@@ -91,7 +168,7 @@ def recoloured(seen: Seen) -> bool:
     """
     thing = max(0.05, 1 - seen.white)
     before, after = (each / thing for each in seen.chroma)
-    turned = abs(seen.hue) if min(before, after) > 5 and seen.saturation > 0.25 else 0.0
+    turned = abs(seen.hue) if min(before, after) > 3 and seen.saturation > 0.25 else 0.0
     if turned > MOST_HUE:
         return True
     if seen.white < WHITE or seen.white_change > WHITE_CHANGE:
@@ -102,11 +179,15 @@ def recoloured(seen: Seen) -> bool:
     if seen.object_change < OBJECT_CHANGE or _grayed(seen):
         return False
     stronger = (after + 1.5) / (before + 1.5) / seen.brightness
-    even = abs(seen.brightness - 1) < 0.05 and abs(seen.contrast - 1) < 0.1
+    toned = abs(seen.brightness - 1) > 0.06 or abs(seen.contrast - 1) > 0.12
+    low, high = STRONGER_TONED if toned else STRONGER
+    faded = max(before, after) > 2.5 and not low < stronger < high
+    hued = 0.75 < stronger < 1.2 and 0.9 < seen.brightness < 1.1 and 0.8 < seen.contrast < 1.25
+    far = turned > (MOST_HUE_ALONE if hued else MOST_HUE_TONED)
     # What nothing explains that happened to all of it, happened to the thing.
-    unexplained = even and turned < 12 and 0.7 < stronger < 1.3 and seen.object_change > 7
-    faded = max(before, after) > 2.5 and not 0.45 < stronger < 2.2
-    return unexplained or faded or turned > 38 or not 0.62 < seen.brightness < 1.6
+    most = UNEXPLAINED if lies_alike(seen) else UNEXPLAINED + 4
+    unexplained = not toned and turned < 12 and 0.7 < stronger < 1.3 and seen.object_change > most
+    return unexplained or faded or far or not 0.62 < seen.brightness < 1.6
 
 
 def _grayed(seen: Seen) -> bool:

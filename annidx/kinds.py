@@ -81,14 +81,20 @@ class Seen:
     ----------
     map : sequence of six float
         Points of the first whole picture (y, x in 0..1) to points of the second, row by row.
-    agreement, texture, torn, exchanged, odd, scattered : float
-        How well the two agree once aligned, and the shares that do not.
+    agreement : float
+        How well the two agree once aligned.
+    texture, core, torn, exchanged : float
+        Of :class:`annidx.search.textures.Textures`: how well the fine detail agrees.
+    odd, scattered : float
+        Shares that no change of tone explains.
     box : tuple of four float
         Where, in the first picture; zeros when nowhere.
     rings : tuple of float
         How quiet is what only the first, only the second shows.
     plain, ground : float
         Share of the plainer one that is of one gray, and that gray.
+    lines, fineness : float
+        How much it looks like writing.
     brightness, contrast, rest, range, light, detail : float
         Of :class:`annidx.search.tones.Tones`.
     chroma : tuple of float
@@ -103,6 +109,7 @@ class Seen:
     map: Sequence[float]
     agreement: float
     texture: float
+    core: float
     torn: float
     exchanged: float
     odd: float
@@ -111,6 +118,8 @@ class Seen:
     rings: tuple[float, float]
     plain: float
     ground: float
+    lines: float
+    fineness: float
     brightness: float
     contrast: float
     rest: float

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from annidx.fingerprints import Floats
-from annidx.search.tones import mean, robust
+from annidx.search.tones import mean, robust, total
 
 _UV = np.array([[-0.147, -0.289, 0.436], [0.615, -0.515, -0.100]], np.float32)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_GROUND_STEP = 10.0
-_LEAST_CHROMA = 6.0
+_LEAST_CHROMA, _LEAST_MEAN = 3.0, 0.5
+"""Levels below which nothing is said about hue: of what stands on a plain ground, of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,21 @@ class Colours:
     object_change: Floats
 
 
-def coloured(first: Floats, second: Floats, inside: Floats) -> Colours:
+def coloured(first: Floats, second: Floats, inside: Floats, ground: Floats) -> Colours:
     """Compare colours.
 
     Parameters
     ----------
-    first, second : (m, p, 3) float32
+    first, second : (m, n, n, 3) float32
         Colours of 0..255 at the same places.
-    inside : (m, p) float32
+    inside : (m, n, n) float32
         1 where both are known.
+    ground : (m, n, n) float32
+        1 where the first is of the one light colour of its edges.
     """
+    first, second = _averaged(first), _averaged(second)
+    inside = (_averaged(inside[..., None])[..., 0] > 0.99).astype(np.float32)
+    ground = _averaged(ground[..., None])[..., 0]
     one, other = first @ _UV.T, second @ _UV.T
     luma = second @ _LUMA
     u, v = one[..., 0], one[..., 1]
@@ -77,14 +82,22 @@ def coloured(first: Floats, second: Floats, inside: Floats) -> Colours:
     )
     least = 4.0 + 0.25 * np.maximum(strength[:, 0], strength[:, 1])
     odd = mean((apart > least[:, None]) * inside, inside)
-    gray = strength.max(axis=1) < _LEAST_CHROMA / 2
+    share = 1 - mean(ground * inside, inside)
+    gray = strength.max(axis=1) < np.maximum(_LEAST_CHROMA * share, _LEAST_MEAN)
     saturation = np.where(gray, 1.0, np.hypot(found[:, 0], found[:, 1]))
     hue = np.where(gray, 0.0, np.degrees(np.arctan2(found[:, 1], found[:, 0])))
     tint = _mean_each(other, inside) - _mean_each(one, inside) * saturation[:, None]
     return Colours(
         *(
             np.asarray(each, np.float32)
-            for each in (strength, saturation, hue, tint, odd, *grounds(first, second, inside))
+            for each in (
+                strength,
+                saturation,
+                hue,
+                tint,
+                odd,
+                *_grounds(second - first, inside, ground),
+            )
         )
     )
 
@@ -94,18 +107,26 @@ def _mean_each(values: Floats, weights: Floats) -> Floats:
     return np.asarray((values * weights[..., None]).sum(axis=1) / total, np.float32)
 
 
-def grounds(first: Floats, second: Floats, inside: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the share of a plain light ground, and how much it and the rest change, (m,) each."""
-    side = round(first.shape[1] ** 0.5)
-    edge = np.zeros((side, side), np.bool_)
-    edge[[0, -1]] = edge[:, [0, -1]] = True
-    tone = np.median(first[:, edge.ravel()], axis=1)
-    like = np.abs(first - tone[:, None]).max(axis=2) <= _GROUND_STEP
-    near = like & (inside > 0)
-    light = ((tone @ _LUMA) > 190) & (np.ptp(tone, axis=1) < 40)
-    share = mean(near * inside, inside) * light * (like[:, edge.ravel()].mean(axis=1) > 0.6)
-    ground, rest = near.astype(np.float32), (~near) * inside
-    change = second - first
-    moved = np.abs(_mean_each(change, ground)).max(axis=1)
-    changed = np.abs(_mean_each(change, rest)).max(axis=1)
-    return share, np.asarray(moved, np.float32), np.asarray(changed, np.float32)
+def _grounds(change: Floats, inside: Floats, ground: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the share of a plain light ground, and how much it and the rest change, (m,) each.
+
+    What stands on it is taken with the cells around, into which it may have been blurred.
+    """
+    pure = inside * (ground > 0.99)
+    thing = inside * (ground <= 0.99)
+    moved = np.abs(_mean_each(change, pure)).max(axis=1)
+    area = np.maximum(total(inside * (1 - ground)), 1e-6)
+    changed = np.abs(_mean_each(change, thing)).max(axis=1) * total(thing) / area
+    return (
+        mean(ground * inside, inside),
+        np.asarray(moved, np.float32),
+        np.asarray(changed, np.float32),
+    )
+
+
+def _averaged(cells: Floats) -> Floats:
+    """Return means of 2 x 2 cells, (m, n * n / 4, k) float32."""
+    count, side, _, bands = cells.shape
+    half = side // 2
+    found = cells[:, ::2, ::2] + cells[:, ::2, 1::2] + cells[:, 1::2, ::2] + cells[:, 1::2, 1::2]
+    return np.asarray(found.reshape(count, half * half, bands) / 4, np.float32)

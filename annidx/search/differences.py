@@ -16,17 +16,14 @@ import numpy.typing as npt
 from annidx import fingerprints, kinds
 from annidx.fingerprints import Floats
 from annidx.search import alignment, tones
-from annidx.search.alignment import Rows
+from annidx.search.alignment import Flags, Rows
 from annidx.search.colours import Colours, coloured
-from annidx.search.overlaying import Pictures, aligned
-from annidx.search.tones import Tones
+from annidx.search.overlaying import GRID, Pictures, aligned
+from annidx.search.textures import Textures, eroded, softened, softened_to, textures
+from annidx.search.tones import Tones, total
 
-GRID, BLOCK = 48, 6
-"""Aligned pictures are compared on a 48 x 48 grid, in 8 x 8 blocks of 6 x 6."""
-TOGETHER = 128
+TOGETHER = 64
 
-_HIGH_PASS = 2.0
-_SOFTENING = 1.0
 _FRAME_STEP = 8.0
 _MIDDLE, _CLIPPED = 127.5, 119.5
 """Where a change of tone leads further from the middle than that, detail is lost."""
@@ -42,13 +39,6 @@ class Differences:
         Points of the first picture (y, x in 0..1 of its whole frame) to points of the second.
     agreements : (m,) float32
         Correlation of the two even fields under the map, -1..1.
-    textures : (m,) float32
-        How well the fine detail agrees, block by block, weighted by detail: -1..1.
-    torn : (m,) float32
-        Share of the blocks with detail in which it does not agree.
-    exchanged : (m,) float32
-        The lesser of two parts of it: where the first has more detail, where the second has. What
-        was laid over one of two has its detail in that one.
     odd : (m,) float32
         Share of the overlap whose gray differs by more than a change of tone explains.
     scattered : (m,) float32
@@ -62,23 +52,27 @@ class Differences:
         Share of the less plain of the two that is of its most frequent gray: writing has much.
     ground : (m,) float32
         That gray.
+    lines : (m,) float32
+        Into how many lines what is in them is parted, the larger number of two.
+    fineness : (m,) float32
+        How strong the finest detail is by the contrast, the lesser of two: writing has much.
     details : (m,) float32
         Strength of the finest detail, second by first, the contrast made even.
-    tone, colour : Tones, Colours
+    texture, tone, colour : Textures, Tones, Colours
     """
 
     maps: Floats
     agreements: Floats
-    textures: Floats
-    torn: Floats
-    exchanged: Floats
     odd: Floats
     scattered: Floats
     boxes: Floats
     rings: Floats
     plain: Floats
     ground: Floats
+    lines: Floats
+    fineness: Floats
     details: Floats
+    texture: Textures
     tone: Tones
     colour: Colours
 
@@ -124,34 +118,17 @@ def _differences(
     outer, inner = contents[others], alignment.inverse(contents[ones])
     whole = alignment.composed(outer, alignment.composed(maps, inner))
     whole, agreements = aligned(pictures, ones, others, whole, contents[ones])
-    # The finer of the two is read on its own grid, the other one where it lies there.
-    swap = np.abs(np.linalg.det(whole[:, :, :2])) > 1.05
-    small, large = np.where(swap, others, ones), np.where(swap, ones, others)
-    onto = np.where(swap[:, None, None], alignment.inverse(whole), whole)
-    itself = np.ascontiguousarray(np.broadcast_to(fingerprints.WHOLE, onto.shape))
-    x, _ = alignment.read(pictures.levels[small], itself, GRID)
-    y, inside = alignment.read(pictures.levels[large], onto, GRID)
-    inside = eroded(inside)
-    first, second = (
-        np.where(swap[:, None, None], *each)
-        for each in ((y, softened(x, onto)), (softened(x, onto), y))
-    )
+    first, second, inside, on_grid = laid(pictures, ones, others, whole)
     detail = tones.details(first, second, inside)
     first, second = softened_to(first, np.reciprocal(detail)), softened_to(second, detail)
     tone, rest, predicted = tones.fitted(first, second, inside)
-    extreme = np.minimum(np.abs(predicted - _MIDDLE), np.abs(second - _MIDDLE) + 6)
-    clipped = (extreme > _CLIPPED) & (np.abs(first - _MIDDLE) < _CLIPPED - 6)
-    clear = inside * ~clipped
-    texture, torn, exchanged = textures(first, second, clear)
+    clear = inside * ~clipped(first, second, predicted)
+    texture = textures(first, second, clear)
     odd, scattered, boxes = places(rest, second, clear, tone)
     colour = colours(pictures, ones, others, whole)
-    on_grid = np.where(swap[:, None, None], onto, itself)
     return Differences(
         whole,
         agreements,
-        texture,
-        torn,
-        exchanged,
         odd,
         scattered,
         mapped(boxes, on_grid),
@@ -163,7 +140,10 @@ def _differences(
             axis=1,
         ),
         *_plain(pictures, ones, others),
+        np.maximum(pictures.lines[ones], pictures.lines[others]),
+        np.minimum(pictures.fineness[ones], pictures.fineness[others]),
         detail,
+        texture,
         tone,
         colour,
     )
@@ -175,61 +155,29 @@ def _plain(pictures: Pictures, ones: Rows, others: Rows) -> tuple[Floats, Floats
     return pictures.plain[less], pictures.ground[less]
 
 
-def eroded(inside: Floats) -> Floats:
-    """Leave away the cells at the edge of an overlap: frames bleed into them."""
-    result = inside.copy()
-    result[:, 1:] *= inside[:, :-1]
-    result[:, :-1] *= inside[:, 1:]
-    result[:, :, 1:] *= inside[:, :, :-1]
-    result[:, :, :-1] *= inside[:, :, 1:]
-    result[:, [0, -1]] = result[:, :, [0, -1]] = 0
-    return result
+def laid(
+    pictures: Pictures, ones: Rows, others: Rows, whole: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Read both on the grid of the finer one; also where both are known, and the grid itself."""
+    swap = np.abs(np.linalg.det(whole[:, :, :2])) > 1.05
+    small, large = np.where(swap, others, ones), np.where(swap, ones, others)
+    onto = np.where(swap[:, None, None], alignment.inverse(whole), whole)
+    x, y = pictures.gridded[small], pictures.gridded[large]
+    inside = np.ones_like(x)
+    moved = np.flatnonzero((onto != fingerprints.WHOLE).any(axis=(1, 2)))
+    if len(moved):
+        y[moved], inside[moved] = alignment.read(pictures.levels[large[moved]], onto[moved], GRID)
+        x[moved] = softened(x[moved], onto[moved])
+        inside[moved] = eroded(inside[moved])
+    turn = swap[:, None, None]
+    first, second = (x, y) if not swap.any() else (np.where(turn, y, x), np.where(turn, x, y))
+    return first, second, eroded(inside), np.where(turn, onto, fingerprints.WHOLE)
 
 
-def softened(grays: Floats, maps: Floats) -> Floats:
-    """Blur what is read more finely than its partner, whose pixels are larger there."""
-    scale = np.sqrt(np.abs(np.linalg.det(maps[:, :, :2])))
-    result = grays
-    for low, high, sigma in ((0.65, 0.85, 0.5), (0.45, 0.65, 0.9), (0.0, 0.45, 1.5)):
-        which = (scale > low) & (scale <= high)
-        if which.any():
-            result = result if result is not grays else grays.copy()
-            result[which] = alignment.blurred(grays[which], sigma)
-    return result
-
-
-def softened_to(grays: Floats, detail: Floats) -> Floats:
-    """Blur what is much sharper, or noisier, than its partner."""
-    result = grays
-    for low, high, sigma in ((1.35, 1.8, 0.6), (1.8, 3.0, 0.9), (3.0, np.inf, 1.4)):
-        which = (detail > low) & (detail <= high)
-        if which.any():
-            result = result if result is not grays else grays.copy()
-            result[which] = alignment.blurred(grays[which], sigma)
-    return result
-
-
-def high_pass(grays: Floats, inside: Floats) -> Floats:
-    """Return what is finer than some cells; what lies outside does not count."""
-    around = alignment.blurred(grays * inside, _HIGH_PASS)
-    share = alignment.blurred(inside, _HIGH_PASS)
-    return np.asarray((grays - around / np.maximum(share, 0.02)) * inside, np.float32)
-
-
-def textures(first: Floats, second: Floats, inside: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return how well fine detail agrees, the share that does not, and that in both ways, (m,)."""
-    one, other = high_pass(first, inside), high_pass(second, inside)
-    both, ones, others = (_blocks(each) for each in (one * other, one * one, other * other))
-    cells = BLOCK * BLOCK
-    agree = both / np.sqrt((ones + _SOFTENING * cells) * (others + _SOFTENING * cells))
-    energy = np.sqrt(np.maximum(ones, others) / cells)
-    weights = np.minimum(energy, 8.0) * (_blocks(inside) > cells / 2) * (energy > 1.0)
-    total = np.maximum(weights.sum(axis=1), 1e-6)
-    torn = weights * (agree < 0.5)
-    less, more = ((torn * way).sum(axis=1) for way in (ones > others, ones <= others))
-    found = ((weights * agree).sum(axis=1), torn.sum(axis=1), np.minimum(less, more))
-    one_, two, three = (np.asarray(each / total, np.float32) for each in found)
-    return one_, two, three
+def clipped(first: Floats, second: Floats, predicted: Floats) -> Flags:
+    """Tell where detail of the first is lost in the second, at the ends of the gray scale."""
+    extreme = np.minimum(np.abs(predicted - _MIDDLE), np.abs(second - _MIDDLE) + 6)
+    return np.asarray((extreme > _CLIPPED) & (np.abs(first - _MIDDLE) < _CLIPPED - 6))
 
 
 def places(
@@ -243,14 +191,14 @@ def places(
     )
     limit = 6.0 + 3.0 * tone.rest[:, None, None] + 0.3 * slope
     odd = ((np.abs(rest) > limit) & (inside > 0)).astype(np.float32)
-    share = odd.mean(axis=(1, 2))
-    counts = odd.reshape(len(odd), GRID // 3, 3, GRID // 3, 3).sum(axis=(2, 4))
-    boxes = _boxes(np.asarray(counts >= 4))
+    share = total(odd) / GRID**2
+    thirds = fingerprints.averages(GRID // 3, GRID)
+    boxes = _boxes(np.asarray(thirds @ odd @ thirds.T > 0.4))
     at = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
     rows_, columns = (
         ((at > boxes[:, k, None]) & (at < boxes[:, k + 1, None])).astype(np.float32) for k in (0, 2)
     )
-    within = np.einsum("myx,my,mx->m", odd, rows_, columns) / np.maximum(odd.sum(axis=(1, 2)), 1)
+    within = np.einsum("myx,my,mx->m", odd, rows_, columns) / np.maximum(total(odd), 1)
     return np.asarray(share, np.float32), np.asarray(share * (1 - within), np.float32), boxes
 
 
@@ -300,38 +248,36 @@ def _ring(levels: Floats, maps: Floats) -> Floats:
 
 
 def colours(pictures: Pictures, ones: Rows, others: Rows, maps: Floats) -> Colours:
-    """Compare the thumbs of pairs."""
+    """Compare the thumbs of pairs, averaged: compression smears colours over some pixels."""
     side = fingerprints.THUMB_SIDE
-    planes = [pictures.thumbs[which].astype(np.float32) for which in (ones, others)]
-    there = [alignment.read(np.ascontiguousarray(planes[1][..., k]), maps, side) for k in range(3)]
-    second = np.stack([each for each, _ in there], axis=3)
-    shape = (len(ones), side * side)
-    return coloured(
-        planes[0].reshape(*shape, 3), second.reshape(*shape, 3), there[0][1].reshape(shape)
-    )
-
-
-def _blocks(cells: Floats) -> Floats:
-    """Sum cells by blocks, (m, 64) float32."""
-    sums = fingerprints.averages(GRID // BLOCK, GRID)
-    return np.asarray((sums @ cells @ sums.T).reshape(len(cells), -1) * BLOCK**2, np.float32)
+    second = pictures.thumbs[others]
+    inside = np.ones((len(ones), side, side), np.float32)
+    moved = np.flatnonzero((maps != fingerprints.WHOLE).any(axis=(1, 2)))
+    for k in range(3) if len(moved) else ():
+        plane = np.ascontiguousarray(pictures.thumbs[others[moved], ..., k])
+        second[moved, ..., k], there = alignment.read(plane, maps[moved], side)
+        inside[moved] = eroded(there)
+    return coloured(pictures.thumbs[ones], second, inside, pictures.grounds[ones])
 
 
 def rows(found: Differences) -> Iterator[kinds.Seen]:
     """Yield the differences of pairs one by one, as they are judged and explained."""
-    tone, colour = found.tone, found.colour
+    texture, tone, colour = found.texture, found.tone, found.colour
     columns = (
         found.maps.reshape(-1, 6),
         found.agreements,
-        found.textures,
-        found.torn,
-        found.exchanged,
+        texture.agreement,
+        texture.core,
+        texture.torn,
+        texture.exchanged,
         found.odd,
         found.scattered,
         found.boxes,
         found.rings,
         found.plain,
         found.ground,
+        found.lines,
+        found.fineness,
         tone.brightness,
         tone.contrast,
         tone.rest,

@@ -6,6 +6,8 @@ on each other edge to edge, at most turned by quarters, and that is tried first.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from annidx import fingerprints
@@ -13,7 +15,14 @@ from annidx.fingerprints import Floats, Stored
 from annidx.search import alignment
 from annidx.search.alignment import Flags, Rows
 
+GRID = 48
+"""Aligned pictures are compared on a grid of 48 x 48."""
+
 _SMOOTHED = 0.7
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LIGHT, _GROUND_STEP = 190.0, 10.0
+_BUSY, _LEAST_BUSY = 0.2, 3.0
+"""Of the usual spread of a row, and in levels: rows of less are plain."""
 _SAME = 0.012
 """So little more may the fine fields agree under a freer map than under a plainer one, which is
 taken then: affine maps also fit noise, and lean where a picture has no detail."""
@@ -35,12 +44,72 @@ class Pictures:
     def __init__(self, grays: Stored, thumbs: Stored) -> None:
         side = fingerprints.GRAY_SIDE
         planes = grays.reshape(-1, side, side).astype(np.float32)
-        small = planes.reshape(-1, alignment.COARSE, 2, alignment.COARSE, 2).mean(axis=(2, 4))
-        self.coarse = alignment.coarse_fields(np.asarray(small, np.float32))
+        half = fingerprints.averages(alignment.COARSE, side)
+        self.coarse = alignment.coarse_fields(np.asarray(half @ planes @ half.T, np.float32))
         self.fine = alignment.fine_fields(planes)
+        self.coarse_templates = template(self.coarse, alignment.COARSE_GRID)
+        self.fine_templates = template(self.fine, alignment.FINE_GRID)
         self.levels = alignment.blurred(planes, _SMOOTHED)
+        grid = _resampling(GRID, side)
+        self.gridded: Floats = np.asarray(grid @ self.levels @ grid.T, np.float32)
         self.plain, self.ground = plainness(planes)
-        self.thumbs = thumbs.reshape(-1, fingerprints.THUMB_SIDE, fingerprints.THUMB_SIDE, 3)
+        self.fineness, self.lines = fineness(planes), lines(planes)
+        self.thumbs = np.asarray(
+            thumbs.reshape(-1, fingerprints.THUMB_SIDE, fingerprints.THUMB_SIDE, 3), np.float32
+        )
+        self.grounds = grounds(self.thumbs)
+
+
+def template(fields: Floats, side: int) -> Floats:
+    """Return fields on a coarser grid, (m, side, side) float32."""
+    weights = fingerprints.averages(side, fields.shape[1])
+    return np.asarray(weights @ fields @ weights.T, np.float32)
+
+
+@cache
+def _resampling(side: int, of: int) -> Floats:
+    """Return the weights that read `of` pixels at `side` places bilinearly, (side, of) float32."""
+    at = np.clip((np.arange(side) + 0.5) / side * of - 0.5, 0, of - 1)
+    return np.asarray(np.maximum(0, 1 - np.abs(at[:, None] - np.arange(of))), np.float32)
+
+
+def fineness(planes: Floats) -> Floats:
+    """Return how strong the finest detail of pictures is, by their contrast, (n,): writing is."""
+    around = planes[:, 2:, 1:-1] + planes[:, :-2, 1:-1] + planes[:, 1:-1, 2:] + planes[:, 1:-1, :-2]
+    fine = (4 * planes[:, 1:-1, 1:-1] - around).reshape(len(planes), -1)
+    flat = planes.reshape(len(planes), -1)
+    strength = np.sqrt(np.einsum("ij,ij->i", fine, fine) / fine.shape[1])
+    return np.asarray(strength / (flat.std(axis=1) + 1), np.float32)
+
+
+def lines(planes: Floats) -> Floats:
+    """Return into how many rows, or columns, plain ones part what is in pictures, (n,).
+
+    Things have one or two, lines of writing many.
+    """
+    found = np.zeros(len(planes), np.float32)
+    inner = planes[:, 2:-2, 2:-2]
+    for axis in (2, 1):
+        spread = inner.std(axis=axis)
+        usual = np.sqrt(np.einsum("ij,ij->i", spread, spread) / spread.shape[1])
+        busy = spread > np.maximum(_BUSY * usual, _LEAST_BUSY)[:, None]
+        begun = busy[:, 0] + (busy[:, 1:] & ~busy[:, :-1]).sum(axis=1)
+        found = np.maximum(found, begun).astype(np.float32)
+    return found
+
+
+def grounds(thumbs: Floats) -> Floats:
+    """Return where pictures are of the one light colour of their edges, (n, 20, 20) in 0..1."""
+    edge = np.concatenate([thumbs[:, [0, -1]], thumbs[:, :, [0, -1]].transpose(0, 2, 1, 3)], axis=2)
+    edge = edge.reshape(len(thumbs), -1, 3)
+    tone = np.median(edge, axis=1)
+    light = (tone @ _LUMA > _LIGHT) & (np.ptp(tone, axis=1) < 40)
+    light &= _like(edge, tone[:, None]).mean(axis=1) > 0.6
+    return np.asarray(_like(thumbs, tone[:, None, None]) & light[:, None, None], np.float32)
+
+
+def _like(colours: Floats, tone: Floats) -> Flags:
+    return np.asarray(np.abs(colours - tone).max(axis=-1) <= _GROUND_STEP)
 
 
 def plainness(planes: Floats) -> tuple[Floats, Floats]:
@@ -57,7 +126,7 @@ def aligned(
     pictures: Pictures, ones: Rows, others: Rows, maps: Floats, contents: Floats
 ) -> tuple[Floats, Floats]:
     """Return refined maps of whole pictures, the plainest that fit, and how well fields agree."""
-    fine, turns = alignment.template(pictures.fine[ones], 32), nearest_turns(maps)
+    fine, turns = pictures.fine_templates[ones], nearest_turns(maps)
     best = _correlations(fine, pictures.fine[others], turns)
     near = np.abs(_corners(maps, contents) - _corners(turns, contents)).max(axis=(1, 2)) < _NEAR
     best = np.where(near, best, -1.0).astype(np.float32)
@@ -73,11 +142,11 @@ def aligned(
 def _refined(
     pictures: Pictures, ones: Rows, others: Rows, maps: Floats, turns: Floats, near: Flags
 ) -> tuple[Floats, Floats]:
-    coarse, fields = alignment.template(pictures.coarse[ones], 16), pictures.coarse[others]
+    coarse, fields = pictures.coarse_templates[ones], pictures.coarse[others]
     better = _correlations(coarse, fields, turns) > _correlations(coarse, fields, maps)
     maps = np.where((better & near)[:, None, None], turns, maps)
     maps = alignment.stepped(coarse, fields, maps, 2, 0.1)
-    fine, fields = alignment.template(pictures.fine[ones], 32), pictures.fine[others]
+    fine, fields = pictures.fine_templates[ones], pictures.fine[others]
     maps = alignment.stepped(fine, fields, maps, 3, 0.03)
     best = _correlations(fine, fields, maps)
     for plainer, allowed in ((upright(maps), True), (turns, near)):

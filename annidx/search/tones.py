@@ -12,6 +12,8 @@ KNOTS = 8
 """A change of tone is a broken line over the grays of the first picture, of so many knots, ..."""
 SPATIAL = 5
 """... and a change of light: a gain that varies with place by a quadratic, as vignettes have it."""
+FITTED_ON = 24
+"""... fitted on averages on a grid of 16 x 16."""
 _ROUNDS = 3
 _DARKEST, _BRIGHTEST = 6.0, 249.0
 _RIDGE = 1e-4
@@ -72,19 +74,16 @@ def fitted(first: Floats, second: Floats, inside: Floats) -> tuple[Tones, Floats
     (m, n, n) float32
         What it makes of the first.
     """
-    count, side, _ = first.shape
+    count = len(first)
     low, high = first.min(axis=(1, 2)), first.max(axis=(1, 2))
     scaled = (first - low[:, None, None]) / np.maximum(high - low, 8.0)[:, None, None]
-    pooled = [_halved(each) for each in (scaled, first, second, inside)]
+    pooled = [_pooled(each) for each in (scaled, first, second, inside)]
     x, levels, y, there = (each.reshape(count, -1) for each in pooled)
     known = (there > 0.99).astype(np.float32)
     basis = np.concatenate(
-        [hats(x, KNOTS), levels[..., None] * (places(side // 2) / 64)[None]], axis=2
+        [hats(x, KNOTS), levels[..., None] * (places(FITTED_ON) / 64)[None]], axis=2
     )
     found, weights = robust(basis, y - levels, known)  # what is not known changes nothing
-    found[:, :KNOTS] += low[:, None] + np.maximum(high - low, 8.0)[:, None] * (
-        np.linspace(0, 1, KNOTS, dtype=np.float32)
-    )
     full = _full(scaled, first, found)
     rest = np.asarray((second - full) * inside, np.float32)
     slope, brightness = _line(levels, y, weights)
@@ -101,15 +100,16 @@ def fitted(first: Floats, second: Floats, inside: Floats) -> tuple[Tones, Floats
 
 
 def _full(scaled: Floats, first: Floats, found: Floats) -> Floats:
+    """Return what a fitted change of tone and light makes of grays."""
     count, side, _ = first.shape
-    at = np.clip(scaled * (KNOTS - 1), 0, KNOTS - 1.001)
-    knot = at.astype(np.int32)
-    flat = np.ascontiguousarray(found[:, :KNOTS]).reshape(-1)
-    which = knot + (np.arange(count, dtype=np.int32) * KNOTS)[:, None, None]
-    below = flat[which]
-    curve = below + (flat[which + 1] - below) * (at - knot)
-    gains = (found[:, KNOTS:] @ (places(side) / 64).T).reshape(count, side, side)
-    return np.asarray(curve + gains * first, np.float32)
+    curves = found[:, :KNOTS] @ hats(np.linspace(0, 1, 256, dtype=np.float32), KNOTS).T
+    at = (scaled * 255 + 0.5).astype(np.int32)
+    at += (np.arange(count, dtype=np.int32) * 256)[:, None, None]
+    result = curves.reshape(-1).take(at, mode="clip")
+    result += first  # what was fitted is the change
+    gains = found[:, KNOTS:] @ (places(side) / 64).T
+    result += gains.reshape(first.shape) * first
+    return np.asarray(result, np.float32)
 
 
 def robust(basis: Floats, wanted: Floats, known: Floats) -> tuple[Floats, Floats]:
@@ -139,15 +139,20 @@ def robust(basis: Floats, wanted: Floats, known: Floats) -> tuple[Floats, Floats
     return found, weights
 
 
+def total(cells: Floats) -> Floats:
+    """Return the sums over all axes but the first, (m,)."""
+    flat = cells.reshape(len(cells), -1)
+    return np.asarray(flat @ np.ones(flat.shape[1], np.float32), np.float32)
+
+
 def mean(values: Floats, weights: Floats) -> Floats:
     """Return the means of weighted values, (m,); both are (m, p)."""
-    return np.asarray(values.sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-6), np.float32)
+    return np.asarray(total(values) / np.maximum(total(weights), 1e-6), np.float32)
 
 
-def _halved(cells: Floats) -> Floats:
-    side = cells.shape[1]
-    pairs = averages(side // 2, side)
-    return np.asarray(pairs @ cells @ pairs.T, np.float32)
+def _pooled(cells: Floats) -> Floats:
+    weights = averages(FITTED_ON, cells.shape[1])
+    return np.asarray(weights @ cells @ weights.T, np.float32)
 
 
 def _line(x: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -173,24 +178,27 @@ def _median(rest: Floats, inside: Floats) -> Floats:
 
 
 def _spread(y: Floats, known: Floats) -> Floats:
-    squared = mean(y * y * known, known) - mean(y * known, known) ** 2
+    weighted = y * known
+    count = np.maximum(total(known), 1e-6)
+    squared = np.einsum("ij,ij->i", y, weighted) / count - (total(weighted) / count) ** 2
     return np.asarray(np.sqrt(np.maximum(squared, 0)), np.float32)
 
 
 def details(first: Floats, second: Floats, inside: Floats) -> Floats:
     """Return the strength of the finest detail, second by first, the contrast made even, (m,)."""
-    flat = [each.reshape(len(each), -1) for each in (first, second, inside)]
+    known = inside.reshape(len(inside), -1)
     fine = [
-        _fine(each, inside) / (_spread(all_, flat[2]) + 1)
-        for each, all_ in zip((first, second), flat, strict=False)
+        _fine(each, inside) / (_spread(each.reshape(known.shape), known) + 1)
+        for each in (first, second)
     ]
     return np.asarray(np.clip(fine[1] / fine[0], 0.01, 100), np.float32)
 
 
 def _fine(grays: Floats, inside: Floats) -> Floats:
     """Return the strength of the finest detail: what four neighbours do not explain."""
-    middle = grays[:, 1:-1, 1:-1] * 4
     around = grays[:, 2:, 1:-1] + grays[:, :-2, 1:-1] + grays[:, 1:-1, 2:] + grays[:, 1:-1, :-2]
     known = inside[:, 1:-1, 1:-1]
-    found = (((middle - around) * known) ** 2).sum(axis=(1, 2))
-    return np.asarray(np.sqrt(found / np.maximum(known.sum(axis=(1, 2)), 1)) + 0.2, np.float32)
+    rest = (grays[:, 1:-1, 1:-1] * 4 - around) * known
+    flat = rest.reshape(len(rest), -1)
+    squares = np.einsum("ij,ij->i", flat, flat)
+    return np.asarray(np.sqrt(squares / np.maximum(total(known), 1)) + 0.2, np.float32)

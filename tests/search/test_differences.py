@@ -46,7 +46,7 @@ def test_a_change_of_tone_is_measured_and_leaves_nothing() -> None:
     assert found.tone.brightness[0] == pytest.approx(0.7 + 5 / gray(1).mean(), abs=0.01)
     assert found.tone.brightness[0] * found.tone.contrast[0] == pytest.approx(0.7, abs=0.02)
     assert found.odd[0] < 0.002
-    assert found.textures[0] > 0.97
+    assert found.texture.agreement[0] > 0.97
     assert np.array_equal(found.maps[0], fingerprints.WHOLE)
 
 
@@ -74,13 +74,13 @@ def test_turns_are_exact(turn: int) -> None:
     guess = there[0] + rng.normal(0, 0.006, (2, 3))
     found = measured(gray(4), second, guess)
     assert found.maps[0] == pytest.approx(there[0], abs=1e-5)
-    assert found.textures[0] > 0.97
+    assert found.texture.agreement[0] > 0.97
 
 
 def test_other_pictures_do_not_agree() -> None:
     found = measured(gray(5), gray(6))
-    assert found.textures[0] < 0.3
-    assert found.torn[0] > 0.5
+    assert found.texture.agreement[0] < 0.3
+    assert found.texture.torn[0] > 0.5
 
 
 def test_a_thing_recoloured_on_white_is_told_from_its_ground() -> None:
