@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal, TypedDict, get_args
 
-from annidx.descriptors import DEFAULT_METRIC, FINGERPRINT, Descriptor
+from annidx.descriptors import FINGERPRINT, THUMB, Descriptor, default_metric
 from annidx.errors import UsageError
 from annidx.kinds import KINDS, Kind
 from annidx.model import Choice, Linkage
@@ -90,7 +90,7 @@ class Search:
 
     cutoff: float | None = None
     match: Near | None = None
-    metric: str = DEFAULT_METRIC
+    metric: str = FINGERPRINT.name
     exact: bool = False
     engine: Choice = "auto"
     where: Filter | None = None
@@ -260,13 +260,36 @@ class NeighbourOptions(PairOptions, total=False):
     k: int | None
 
 
-def search(kind: Any, options: Mapping[str, Any]) -> Search:
+OF_THUMBS = ("cutoff", "transforms")
+"""Options that mean the thumb where no metric is named, as they did before there were others."""
+
+
+def metric_of(kind: Any, options: Mapping[str, Any], held: Container[str]) -> str:
+    """Return the metric that is asked for, or the default one.
+
+    Parameters
+    ----------
+    kind : a TypedDict of this module
+    options : mapping
+    held : container of str
+        Descriptors that the index holds.
+    """
+    if "metric" in options:
+        return str(options["metric"])
+    if kind is VectorOptions or any(options.get(name) is not None for name in OF_THUMBS):
+        return THUMB.name
+    return default_metric(held)
+
+
+def search(kind: Any, options: Mapping[str, Any], held: Container[str] = ()) -> Search:
     """Return options with their defaults.
 
     Parameters
     ----------
     kind : a TypedDict of this module
     options : mapping
+    held : container of str
+        Descriptors that the index holds.
 
     Raises
     ------
@@ -279,7 +302,7 @@ def search(kind: Any, options: Mapping[str, Any]) -> Search:
             taken = [each.name for each in fields(Search) if each.name in kind.__annotations__]
             message = f"unexpected option {name!r}: expected some of {', '.join(taken)}"
             raise TypeError(message)
-    return Search(**options)
+    return Search(**{**options, "metric": metric_of(kind, options, held)})
 
 
 def moment_ns(since: str | date, now: datetime) -> int:

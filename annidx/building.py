@@ -15,12 +15,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from annidx import failures, repair, sanity
+from annidx import failures, recognition, repair, sanity
 from annidx import roots as rooted
 from annidx.arranging import arrange, cover
 from annidx.changes import Known, KnownFiles
-from annidx.descriptors import DEFAULT_DESCRIPTORS, DEFAULT_METRIC, chosen, descriptor
+from annidx.descriptors import DEFAULT_DESCRIPTORS, FINGERPRINT, chosen, default_metric, descriptor
 from annidx.errors import IndexDamaged, PublishRefused, UsageError
 from annidx.images import extract, raw
 from annidx.images.extract import Bounded, Extractor, Outcome, Task
@@ -41,6 +42,9 @@ log = logging.getLogger(__name__)
 
 INTERIM_S = 600.0
 """A long build publishes what it has so far this often."""
+
+REFRESHED = 0.1
+"""Chances are measured again once so large a share of the archive has come or gone."""
 
 _BREATH = 250  # rows carried before results of workers are looked at
 _WINDOW = 8  # batches a worker that may wait for their turn: what a kill may lose besides
@@ -333,7 +337,7 @@ class _Build:
         )
         fresh = [entry for entry in graphs if entry not in self.was.graphs]
         self.warnings += [_missed(entry) for entry in fresh if not entry.usable]
-        manifest = replace(manifest, graphs=tuple(graphs))
+        manifest = replace(manifest, graphs=tuple(graphs), chance=self._chance(opened))
         published = not _same_state(manifest, self.newest)
         if published:
             self._tell("publish")
@@ -341,6 +345,16 @@ class _Build:
         self.journal.restart(manifest)
         self._prune()
         return (manifest if published else self.newest), published
+
+    def _chance(self, opened: Snapshot) -> Mapping[str, Any] | None:
+        """Return what scores mean in the archive, measured again once it has changed by a tenth."""
+        pictures, was = int(opened.pictures.live.sum()), self.base.chance
+        if FINGERPRINT.name not in self.names or pictures < 2:
+            return None
+        if was is not None and abs(pictures - was["pictures"]) <= REFRESHED * was["pictures"]:
+            return was
+        self._tell("chance")
+        return recognition.measured(opened)
 
     def _last_ended(self) -> Snapshot:
         """Return the snapshot of the last build that came to its end, as far as it is there."""
@@ -449,7 +463,7 @@ def _graph_metrics(options: Options, was: Manifest, names: Sequence[str]) -> tup
             held = ", ".join(names)
             message = f"no graph for {name}: the index holds {held} (see --descriptors)"
             raise UsageError(message)
-    return tuple(sorted({DEFAULT_METRIC, *(remembered if wanted is None else wanted)}))
+    return tuple(sorted({default_metric(names), *(remembered if wanted is None else wanted)}))
 
 
 def _missed(entry: GraphEntry) -> str:

@@ -9,7 +9,7 @@ bytes is then built, searched, joined and certified without another line of code
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -176,10 +176,13 @@ _ALL = (THUMB, SIGNATURE, GRAY8, GRAY16, GRAY20, GRAY64, FINGERPRINT)
 DESCRIPTORS = {each.name: each for each in _ALL}
 """All that there are, in the order in which they are stored and listed."""
 
-DEFAULT_DESCRIPTORS = (THUMB.name, SIGNATURE.name)
+DEFAULT_DESCRIPTORS = (THUMB.name, SIGNATURE.name, GRAY64.name, FINGERPRINT.name)
 """What a build computes unless it is told otherwise (``annidx build --descriptors``)."""
 
-DEFAULT_METRIC = THUMB.name
+
+def default_metric(held: Container[str]) -> str:
+    """Return the metric of searches that name none: the fingerprint, if the index holds it."""
+    return FINGERPRINT.name if FINGERPRINT.name in held else THUMB.name
 
 
 def descriptor(name: str) -> Descriptor:
@@ -203,15 +206,15 @@ def chosen(names: Iterable[str]) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        When one is unknown, or the thumb is not among them: it is the default metric, and it tells
-        pictures with next to no information.
+        When one is unknown, or the thumb is not among them: it tells pictures with next to no
+        information.
     """
     wanted = set(names)
     for name in sorted(wanted - set(DESCRIPTORS)):
         message = f"unknown descriptor {name!r}: expected some of {', '.join(DESCRIPTORS)}"
         raise UsageError(message)
     if THUMB.name not in wanted:
-        message = f"descriptors must include {THUMB.name}: the default metric needs it"
+        message = f"descriptors must include {THUMB.name}: it tells pictures without information"
         raise UsageError(message)
     for name in sorted(wanted):
         wanted |= set(DESCRIPTORS[name].needs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Unpack
@@ -23,7 +23,7 @@ from annidx.asking import (
     Search,
     VectorOptions,
 )
-from annidx.descriptors import DEFAULT_METRIC, SIGNATURE, THUMB, Descriptor, descriptor
+from annidx.descriptors import SIGNATURE, THUMB, Descriptor, default_metric, descriptor
 from annidx.engines import Engines, Joined, Measured
 from annidx.kinds import DUPLICATES, KINDS, Explanation, Kind
 from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
@@ -94,8 +94,10 @@ class Index:
         match : {'exact', 'strict', 'normal', 'loose'}, optional
             A cutoff by name, see :attr:`annidx.descriptors.Descriptor.presets`. 'exact': only
             pictures of the same bytes, metadata aside.
-        metric : str
-            'thumb', 'signature', or another descriptor that the index holds.
+        metric : str, optional
+            'fingerprint', 'thumb', 'signature', or another descriptor that the index holds. By
+            default the fingerprint if it holds that, and the thumb where a cutoff or transforms are
+            given.
         exact : bool
             Scan everything instead of asking the graph.
         engine : {'auto', 'graph', 'exact'}
@@ -137,7 +139,7 @@ class Index:
 
         A source may also be a record that :func:`annidx.queries.read_query` made for this metric.
         """
-        return self._nearest(sources, asking.search(QueryOptions, options))
+        return self._nearest(sources, self._wanted(QueryOptions, options))
 
     def query_vectors(
         self, vectors: npt.ArrayLike, **options: Unpack[VectorOptions]
@@ -157,7 +159,7 @@ class Index:
         UsageError
             For another shape or dtype, or values out of range.
         """
-        wanted = replace(asking.search(VectorOptions, options), companions=True)
+        wanted = replace(self._wanted(VectorOptions, options), companions=True)
         measure, limit = self._checked(wanted)
         stored = queries.encoded(measure, vectors)
         asked = [Asked(f"<vector {at}>") for at in range(len(stored))]
@@ -170,18 +172,18 @@ class Index:
         -------
         Matches
             The nearest match within the cutoff, or none; `nearest` is set either way, unless the
-            archive is empty.
+            archive is empty. By metric 'fingerprint', one beyond the cutoff is the nearest thumb.
         """
         return self.has_many([source], **options)[0]
 
     def has_many(self, sources: Sequence[Any], **options: Unpack[HasOptions]) -> list[Matches]:
         """Tell of several pictures whether the archive has them, in one pass; see :meth:`has`."""
-        wanted = replace(asking.search(HasOptions, options), k=1)
+        wanted = replace(self._wanted(HasOptions, options), k=1)
         measure, _ = self._checked(wanted)
         records = [queries.read_query(source, wanted.metric) for source in sources]
         found = self._nearest(records, wanted)
         rest = [record for record, each in zip(records, found, strict=True) if not each]
-        beyond = iter(self._nearest(rest, replace(wanted, match=None, cutoff=measure.largest)))
+        beyond = iter(self._nearest(rest, _beyond(wanted, measure)))
         nearest = [each.matches or next(beyond).matches for each in found]
         return [
             replace(each, nearest=near[0] if near else None)
@@ -194,7 +196,7 @@ class Index:
         Pictures without neighbours are left out. See :meth:`query` and :meth:`pairs` for the
         options; `limit` counts neighbours.
         """
-        wanted = asking.search(NeighbourOptions, options)
+        wanted = self._wanted(NeighbourOptions, options)
         started = time.monotonic()
         measure, limit, (found, engine, _), left_out = self._join(wanted)
         parts = answers.neighbours(
@@ -207,7 +209,7 @@ class Index:
 
     def find_pairs(self, **options: Unpack[PairOptions]) -> Pairs:
         """Return all pairs within the cutoff as objects; see :meth:`pairs`."""
-        wanted = replace(asking.search(PairOptions, options), k=None)
+        wanted = replace(self._wanted(PairOptions, options), k=None)
         started = time.monotonic()
         measure, limit, joined, left_out = self._join(wanted, nearest=wanted.limit)
         ordered = OrderedPairs(
@@ -280,7 +282,7 @@ class Index:
         **options
             See :meth:`pairs`.
         """
-        wanted = replace(asking.search(GroupOptions, options), k=None)
+        wanted = replace(self._wanted(GroupOptions, options), k=None)
         started = time.monotonic()
         own = DUPLICATES if descriptor(wanted.metric).needs else KINDS
         measure, limit, (found, engine, _), left_out = self._join(wanted, kinds=own)
@@ -305,12 +307,13 @@ class Index:
         )
         return sorted(each for each in facts if each[1] not in IGNORED)
 
-    def recall(self, metric: str = DEFAULT_METRIC, *, sample: int = SAMPLE) -> Measured:
+    def recall(self, metric: str | None = None, *, sample: int = SAMPLE) -> Measured:
         """Measure how many of the pairs within the metric's cutoff queries find.
 
         Parameters
         ----------
-        metric : str
+        metric : str, optional
+            By default that of searches.
         sample : int
             At most so many pictures, evenly spaced, are asked, and compared with an exact scan.
 
@@ -324,8 +327,12 @@ class Index:
         ------
         UsageError, IndexDamaged
         """
-        measure, limit = self._checked(Search(metric=metric))
+        held = self.manifest.descriptors
+        measure, limit = self._checked(Search(metric=metric or default_metric(held)))
         return self.engines.recall(measure, limit, sample)
+
+    def _wanted(self, kind: Any, options: Mapping[str, Any]) -> Search:
+        return asking.search(kind, options, self.manifest.descriptors)
 
     def _checked(self, wanted: Search) -> tuple[Descriptor, float]:
         """Return the descriptor and the cutoff that are asked for."""
@@ -426,4 +433,12 @@ class Index:
             seconds=time.monotonic() - started,
             companions_left_out=left_out,
             limit=wanted.limit,
+            chance=self.engines.recognition.limits(limit, wanted).chance if measure.needs else None,
         )
+
+
+def _beyond(wanted: Search, measure: Descriptor) -> Search:
+    """Return what finds the nearest picture, however far it is: by thumbs, for the fingerprint."""
+    if not measure.needs:
+        return replace(wanted, match=None, cutoff=measure.largest)
+    return Search(metric=THUMB.name, cutoff=THUMB.largest, k=1, where=wanted.where)

@@ -251,6 +251,8 @@ class Answer:
         Wall time of the search.
     companions_left_out : int
         Near pairs (of a query: pictures) left out since one is the companion of the other.
+    chance : float or None
+        The most chance of a match, inclusive; None by metrics that tell none.
     """
 
     metric: str
@@ -264,6 +266,7 @@ class Answer:
     seconds: float
     companions_left_out: int = 0
     limit: int | None = None
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from annidx.errors import UsageError
 from annidx.graphs import vectors_of
 from annidx.kinds import Explanation, Facts
 from annidx.model import Choice, Engine
-from annidx.search import net, recognise
+from annidx.search import net, recognise, sampling
 from annidx.search import recall as recalls
 from annidx.search.chance import Chance, classes
 from annidx.search.copies import NO_KEY, Copies, Keys
@@ -93,11 +94,7 @@ class Recognition:
     @cached_property
     def archive(self) -> Archive:
         """What is stored of all rows."""
-        pictures = self._snapshot.pictures
-        prints = Vectors(FINGERPRINT, pictures.descriptors(FINGERPRINT.name), pictures.live)
-        grays, thumbs = (vectors_of(self._snapshot, each.name) for each in (GRAY64, THUMB))
-        copies = Copies(keys(pictures.fixed("pixel_hash")), pictures.live)
-        return Archive(prints, self._views, grays, thumbs, copies)
+        return archive_of(self._snapshot, self._views)
 
     def engine(
         self, pictures: int, views: Views, choice: Choice, among: Flags | None = None
@@ -292,6 +289,21 @@ class Recognition:
         )
         chances = limits.model.chance(*seen, pictures=limits.pictures)
         return chances, replace(found, extrapolated=limits.model.extrapolated(*seen))
+
+
+def archive_of(opened: Snapshot, views: Vectors) -> Archive:
+    """Return what is stored of all rows of a snapshot."""
+    pictures = opened.pictures
+    prints = Vectors(FINGERPRINT, pictures.descriptors(FINGERPRINT.name), pictures.live)
+    grays, thumbs = (vectors_of(opened, each.name) for each in (GRAY64, THUMB))
+    copies = Copies(keys(pictures.fixed("pixel_hash")), pictures.live)
+    return Archive(prints, views, grays, thumbs, copies)
+
+
+def measured(opened: Snapshot) -> dict[str, Any]:
+    """Return what scores mean in a snapshot, for its manifest: what a sample of it shows."""
+    views = vectors_of(opened, FINGERPRINT.name)
+    return sampling.of_archive(archive_of(opened, views)).as_dict()
 
 
 def pinned(opened: Snapshot, number: int) -> Chance:

@@ -235,6 +235,8 @@ def answer_fields(
         "snapshot": answer.snapshot if answer else None,
         "seconds": round(time.monotonic() - started, 4),
     }
+    if answer and answer.chance is not None:
+        fields["chance"] = answer.chance
     if answer and answer.limit is not None:
         fields["limit"] = answer.limit
     return fields | ({"companions_left_out": left_out} if left_out else {})
@@ -255,7 +257,7 @@ def together(answers: Iterable[Answer]) -> Answer | None:
 
 
 def answer_sentence(fields: Mapping[str, Any]) -> str:
-    """Return the cutoff and, in brackets, how an answer came about; then what it left out."""
+    """Return the limit and, in brackets, how an answer came about; then what it left out."""
     if fields["engine"] is None:
         return "the cutoff (no file could be read)"
     if fields["exact"]:
@@ -270,7 +272,9 @@ def answer_sentence(fields: Mapping[str, Any]) -> str:
     facts = ", ".join([fields["metric"], engine, complete, f"{fields['seconds']:.2f} s"])
     left_out = fields.get("companions_left_out", 0)
     note = f"\n{plural(left_out, 'RAW+JPEG companion')} left out (--with-companions)"
-    return f"{fields['cutoff']:g} ({facts})" + (note if left_out else "")
+    chance = fields.get("chance")
+    limit = f"{fields['cutoff']:g}" if chance is None else f"chance {chance:g}"
+    return f"{limit} ({facts})" + (note if left_out else "")
 
 
 def plural(count: int, noun: str) -> str:

@@ -13,6 +13,8 @@ import annidx
 from annidx.commands import build, groups, pairs, query
 from annidx.errors import FolderNotFound, UsageError
 
+METRICS = ("thumb", "signature", "fingerprint")
+
 HELP = "try it on the pictures shipped with annidx, in a throw-away index"
 DESCRIPTION = """\
 Build an index over the pictures in data/, print the near-duplicates found in it, ask it for the
@@ -95,7 +97,7 @@ def _compare(index: str, data: Path) -> None:
     known = [row for row in known if row["edit"] not in ("broken", "not-a-picture")]
     total = Counter(row["edit"] for row in known)
     found: dict[str, Counter[str]] = {}
-    for metric in ("thumb", "signature"):
+    for metric in METRICS:
         names = {
             frozenset((pair.a.removeprefix(base), pair.b.removeprefix(base)))
             for pair in opened.find_pairs(metric=metric)
@@ -103,6 +105,7 @@ def _compare(index: str, data: Path) -> None:
         hits = [row for row in known if frozenset((row["file"], row["original"])) in names]
         found[metric] = Counter(row["edit"] for row in hits)
     print("\nknown edits found, by metric at its default cutoff:")
-    print(f"  {'edit':14} {'of':>3}  {'thumb':>5}  {'signature':>9}")
+    print(f"  {'edit':14} {'of':>3}  " + "  ".join(METRICS))
     for edit, count in sorted(total.items()):
-        print(f"  {edit:14} {count:3}  {found['thumb'][edit]:5}  {found['signature'][edit]:9}")
+        columns = "  ".join(f"{found[each][edit]:{len(each)}}" for each in METRICS)
+        print(f"  {edit:14} {count:3}  {columns}")

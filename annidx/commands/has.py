@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 
-from annidx.asking import HasOptions
+from annidx.asking import HasOptions, metric_of
 from annidx.commands.common import (
     Paths,
     answer_fields,
@@ -22,7 +22,7 @@ from annidx.commands.common import (
     together,
 )
 from annidx.commands.query import add_files, exit_code, file_names, note, read_files
-from annidx.commands.searching import add_search_options, metric_of, search_options
+from annidx.commands.searching import add_search_options, search_options
 from annidx.fields import path_fields
 
 HELP = "do I have this picture? exit 0 found, 20 not"
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     names = file_names(args)
     options = search_options(args, HasOptions)
     index = open_index(args)
-    records, failed = read_files(names, metric_of(options))
+    records, failed = read_files(names, metric_of(HasOptions, options, index.manifest.descriptors))
     answers = index.has_many(records, **options)
     paths = Paths(index)
     for matches in answers:

@@ -12,7 +12,11 @@ from annidx.model import Progress
 
 WALKING = "{desc}: {n_fmt} [{elapsed}, {rate_fmt}]"
 WAITING = "{desc} [{elapsed}]"
-STAGES = {"graph": "building the graph ...", "publish": "publishing ..."}
+STAGES = {
+    "graph": "building the graph ...",
+    "publish": "publishing ...",
+    "chance": "measuring chances ...",
+}
 
 
 class Meter:

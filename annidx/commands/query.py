@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from annidx.asking import NeighbourOptions, QueryOptions
+from annidx.asking import NeighbourOptions, QueryOptions, metric_of
 from annidx.commands.common import (
     SOME_UNREADABLE,
     Paths,
@@ -27,7 +27,7 @@ from annidx.commands.common import (
     together,
     warn,
 )
-from annidx.commands.searching import add_search_options, metric_of, search_options
+from annidx.commands.searching import add_search_options, search_options
 from annidx.errors import PictureUnreadable, UsageError
 from annidx.fields import path_fields
 from annidx.model import Answer, Match, Matches, Record
@@ -89,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         options = search_options(args, QueryOptions, otherwise="is for pairs: give --all")
         index = open_index(args)
-        records, failed = read_files(names, metric_of(options))
+        records, failed = read_files(
+            names, metric_of(QueryOptions, options, index.manifest.descriptors)
+        )
         found = index.query_many(records, **options)
         answer = together(matches.answer for matches in found)
         left_out = companions_left_out(matches.answer for matches in found)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from annidx.asking import CHANCES, MAX_PAIRS, Filter, K, Near, PixelSize, Turns, Views
 from annidx.commands.common import byte_count, comma_separated
-from annidx.descriptors import DEFAULT_METRIC, DESCRIPTORS
+from annidx.descriptors import DESCRIPTORS
 from annidx.errors import UsageError
 from annidx.kinds import DUPLICATES, KINDS
 from annidx.model import Choice, Linkage
@@ -71,11 +71,6 @@ def search_options(args: argparse.Namespace, kind: Any, *, otherwise: str = "") 
     return given
 
 
-def metric_of(options: dict[str, Any]) -> str:
-    """Return the metric of the options that were given."""
-    return str(options.get("metric", DEFAULT_METRIC))
-
-
 Group = argparse._ArgumentGroup
 
 
@@ -85,7 +80,8 @@ def _metric(group: Group) -> None:
         "--metric",
         default=_UNSET,
         metavar="NAME",
-        help=f"one of {names} that the index holds (default {DEFAULT_METRIC})",
+        help=f"one of {names} that the index holds (default: fingerprint if it does; thumb with "
+        "a --cutoff or --transforms)",
     )
 
 

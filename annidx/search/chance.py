@@ -168,7 +168,8 @@ class Chance:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain numbers and lists, for JSON."""
-        return asdict(self)
+        tails = [asdict(tail) for tail in self.tails]
+        return {"pictures": self.pictures, "shares": list(self.shares), "tails": tails}
 
     @classmethod
     def of_dict(cls, stored: Mapping[str, Any]) -> Chance:
