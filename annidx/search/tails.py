@@ -81,6 +81,8 @@ def fitted(
         weights, pairs = weights * factor, pairs * factor
     best = _fitted(reached, weights, pairs, prior, LEAST, end)
     for floor in np.arange(LEAST + _STEP, end - SHORTEST, _STEP).tolist():
+        if float(weights[(reached >= floor) & (reached < end)].sum()) < _ENOUGH:
+            break
         higher = _fitted(reached, weights, pairs, prior, floor, end)
         if higher.weight >= WEIGHT + _ENOUGH:
             best = higher

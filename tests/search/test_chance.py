@@ -171,13 +171,13 @@ def test_what_the_sample_cannot_show_is_extrapolated() -> None:
 
 def test_slides_of_one_template_are_not_taken_for_copies() -> None:
     rng = np.random.default_rng(8)
-    rows, strengths = np.arange(300), rng.normal(1.35, 0.12, (300, 600))
+    rows, strengths = np.arange(100), rng.normal(1.35, 0.12, (100, 600))
     one, other = (each.ravel() for each in np.meshgrid(rows, np.arange(600), indexing="ij"))
     scores, apart = np.tanh(strengths.ravel() / TRUST), one != other
     one, other, scores = one[apart], other[apart], scores[apart]
     looks = scores, np.full(len(one), BLOCKS), np.ones(len(one))
     same = np.zeros(len(one), np.int8)
-    model = fit(Sample(rows, np.zeros(300, np.int8), one, other, *looks, same, same), 600)
+    model = fit(Sample(rows, np.zeros(100, np.int8), one, other, *looks, same, same), 600)
     for proven, wanted in ((1.72, 1e-3), (1.80, 1e-4)):
         strength = float(strengths_of(np.array([proven]), np.zeros(1, np.intp))[0])
         assert wanted / 3 < rate(model, strength, PHOTO) < wanted * 10
