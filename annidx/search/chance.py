@@ -35,7 +35,9 @@ BENDS = np.array([1.0 if {1, 3}.issuperset(pair) else 1.5 for pair in PAIRS])
 """Strengths of PAIRS are such powers of what matches prove. Between shapes on even ground, which
 may be the same ones, tails of that fall exponentially; in all else many independent details would
 have to agree by chance, and tails fall faster, though not by the square as of one normal
-distribution. Predicted and observed agree to 1e-7 by these, by 1 and 2 they differ up to 60fold."""
+distribution. On 14,572 pictures, 0.6 to 1.4 times as many pairs as predicted were observed at 1e-5
+and 1e-6; by the square of all it would be 17 times as many at 1e-7, and by the first power edits
+would be missed: pairs with writing were as rare as 1 in 6 of those predicted at 1e-6."""
 
 _BEGIN = np.array([LEAST])
 _TOP = 0.99995  # scores are cut off here: atanh(1) is infinite
