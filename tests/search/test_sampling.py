@@ -56,6 +56,12 @@ def test_so_many_rows_and_matches_are_enough(
     whole = sampling.drawn(archive).rows.tolist()
     assert len(set(whole)) == 12
     assert whole != sorted(whole)
+    monkeypatch.setattr(sampling, "COMPARED", 8 * COUNT)
+    monkeypatch.setattr(sampling, "FEWEST", 5)
+    assert sampling.drawn(archive).rows.tolist() == whole[:8]
+    monkeypatch.setattr(sampling, "FEWEST", 9)
+    assert sampling.drawn(archive).rows.tolist() == whole[:9]
+    monkeypatch.setattr(sampling, "COMPARED", 12 * COUNT)
     monkeypatch.setattr(sampling, "_TOGETHER", 4)
     monkeypatch.setattr(sampling, "MATCHES", 1)
     cut = sampling.drawn(archive)
