@@ -20,7 +20,7 @@ COMPARED = 50_000_000
 FEWEST = 250
 """but no fewer: they have to tell of all kinds of pictures."""
 MATCHES = 20_000
-"""Fewer of them are, once so many matches were seen: slides of one template match by the hundred."""
+"""Fewer are, once so many matches were seen: slides of one template match by the hundred."""
 SEED = 6
 
 _TOGETHER = 64
