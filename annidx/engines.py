@@ -193,9 +193,7 @@ class Engines:
         UsageError
             When there are more than `max_pairs`: beforehand, when an estimate leaves no doubt.
         """
-        if max_pairs < 0:
-            message = f"max_pairs is {max_pairs}, expected 0 or more"
-            raise UsageError(message)
+        _check(max_pairs)
         vectors = self.vectors(measure.name)
         if among is not None:
             vectors = vectors.only(among)
@@ -240,6 +238,7 @@ class Engines:
         nearest: int | None = None,
     ) -> Joined:
         """Return all pairs that match by fingerprint, by chance; see :meth:`join`."""
+        _check(max_pairs)
         live = self.snapshot.pictures.live if among is None else self.snapshot.pictures.live & among
         first = min(sides, key=Sides.possible) if sides else None
         asked = np.flatnonzero(live if first is None else live & first.smaller)
@@ -356,6 +355,12 @@ def _gathered(parts: Iterable[RowPairs], max_pairs: int) -> RowPairs:
             message = f"{count:,} pairs were found, and there may be more"
             raise _too_many(message, max_pairs)
     return selfjoin.concatenated(found)
+
+
+def _check(max_pairs: int) -> None:
+    if max_pairs < 0:
+        message = f"max_pairs is {max_pairs}, expected 0 or more"
+        raise UsageError(message)
 
 
 def _too_many(found: str, max_pairs: int) -> UsageError:

@@ -58,7 +58,7 @@ def piece(rng: np.random.Generator) -> Image.Image:
     scale, aspect = rng.uniform(0.3, 1.0) * min(image.size), rng.uniform(0.75, 1.33) ** 0.5
     across, down = (int(max(24, each)) for each in (scale * aspect, scale / aspect))
     across, down = min(across, width), min(down, height)
-    left, top = rng.integers(width - across + 1), rng.integers(height - down + 1)
+    left, top = int(rng.integers(width - across + 1)), int(rng.integers(height - down + 1))
     cut = image.resize((SIDE, SIDE), box=(left, top, left + across, top + down))
     return ImageOps.mirror(cut) if rng.random() < 0.5 else cut
 
