@@ -6,7 +6,7 @@ Measured elsewhere (search/differences.py); here are the rules, one pair at a ti
 from __future__ import annotations
 
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from annidx import layouts, wording
 from annidx.kinds import Explanation, Facts, Kind, Seen
@@ -16,7 +16,7 @@ PLAIN = (0.30, 0.42)
 """Pictures of which so much is of one light gray are taken for writing or for things on
 white: what tells two of those apart is small. Papers, chats and slides have .36 and up."""
 LIGHT = 150.0
-LINES, FINENESS = (3.0, 5.0), (1.25, 1.5)
+LINES, FINENESS = (2.5, 4.5), (1.25, 1.5)
 """Of the two, writing: it comes in lines, or, where those are too fine, is nothing but detail.
 Of drawn and photographed things on white 95 % have at most 2 lines and 1.3; papers, receipts, chats
 and slides have 5 lines, or 1.5."""
@@ -57,20 +57,33 @@ class Limits:
 
 
 PHOTO = Limits(odd=0.17, torn=0.42, exchanged=0.2, texture=0.5, core=0.0)
+"""Of photos: what unrelated ones that match share is less by far."""
 WRITING = Limits(odd=0.006, torn=0.05, exchanged=0.008, texture=0.86, core=0.9)
 THING = Limits(odd=0.006, torn=0.05, exchanged=0.02, texture=0.86, core=0.9)
+"""Of what is plain: writing, and things on white, of which two of a kind agree nearly as well."""
 TONED = Limits(odd=0.03, torn=0.02, exchanged=0.0, texture=0.9, core=0.975)
+"""Of things on white in another brightness or contrast: edges fit less well, details do."""
 OVERLAID = Limits(odd=0.13, torn=0.42, exchanged=0.05, texture=0.55, core=0.99)
 WRITTEN_ON, TEARS = Limits(odd=0.13, torn=0.42, exchanged=0.05, texture=0.55, core=0.97), 0.1
 """Of things on white of which a part is hidden and the rest as it was: two alike agree less, but
 are not torn either."""
-MOST_REST = 6.0
+ODD_OF_THING = 0.004
+"""So much more may be odd the more of the picture the thing fills."""
+MOST_REST, MOST_REST_OF_RANGE = 8.0, 0.15
+"""Gray levels that a change of tone may leave in the middle, and of the spread of the grays."""
 MOST_HUE = 48.0
 """Degrees: no filter turns hues further, other colours of a product do."""
 WHITE, WHITE_CHANGE, OBJECT_CHANGE = 0.25, 5.0, 5.0
-MOST_HUE_ALONE, MOST_HUE_TONED, UNEXPLAINED = 38.0, 18.0, 8.0
-STRONGER, STRONGER_TONED = (0.5, 2.1), (0.55, 1.6)
+MOST_HUE_ALONE, MOST_HUE_TONED, MOST_TINT, UNEXPLAINED = 38.0, 18.0, 3.0, 8.0
+"""Degrees by which an edit turns hues of a thing on white that stays white: alone (filters by 35),
+and with a change of tone (16); levels that are added to its colours then; and levels by which it
+changes when neither tone nor colours do."""
+STRONGER, STRONGER_TONED = (0.5, 2.1), (0.62, 1.6)
 """By how much colours of a thing on white may grow stronger: alone, and with a change of tone."""
+TURNED = 1.8
+"""Degrees by which a hand turns a camera between two frames, at most."""
+FILLED = 0.35
+"""Corners are small: of so much of them that is of one gray, they were filled."""
 SHIFTED = 0.004
 """Two frames of a burst both show so much (of a side) that the other lacks."""
 
@@ -90,10 +103,10 @@ def kind(one: Facts, other: Facts, seen: Seen | None) -> Kind:
         return "similar"
     apart = exposures_apart(one, other)
     if not looks_edited(seen):
-        return "same-scene" if apart and _related(seen) else "similar"
+        return "same-scene" if _one_scene(one, other, seen, apart) else "similar"
     if apart is None:
         layout = layouts.layout(seen.map, one.upright, other.upright)
-        return "same-scene" if shifted(layout, one, other) else "edited"
+        return "same-scene" if shifted(layout, one, other, seen) else "edited"
     return "same-scene" if apart else "edited"
 
 
@@ -104,9 +117,11 @@ def is_copy(one: Facts, other: Facts) -> bool:
 
 def looks_edited(seen: Seen) -> bool:
     """Say whether one change of tone and colour, and something laid over, explain all."""
-    if seen.rest > MOST_REST + 0.12 * seen.range or recoloured(seen):
+    if seen.rest > MOST_REST + MOST_REST_OF_RANGE * seen.range:
         return False
     writing = max(_between(seen.lines, LINES), _between(seen.fineness, FINENESS))
+    if writing < 0.5 and recoloured(seen):  # the colours of writing are little but noise
+        return False
     light = seen.ground >= LIGHT
     plain = _between(seen.plain, PLAIN)
     if _limits(seen, writing, plain if light else plain * writing / 2).hold(seen):
@@ -119,6 +134,7 @@ def looks_edited(seen: Seen) -> bool:
 def _limits(seen: Seen, writing: float, plain: float) -> Limits:
     """Return how much may differ, from how much two look like writing, or are plain."""
     thing = TONED if changed(seen) and lies_alike(seen) else THING
+    thing = replace(thing, odd=thing.odd + ODD_OF_THING * (0.95 - seen.white))
     return PHOTO.towards(thing.towards(WRITING, writing), plain)
 
 
@@ -158,7 +174,8 @@ def _laid_over(seen: Seen) -> bool:
     area = (y1 - y0) * (x1 - x0)
     most = 0.15 if y0 < 0.15 or y1 > 0.85 else 0.06
     compact = area <= most and seen.odd >= 0.25 * area and seen.scattered <= 0.003
-    return compact and seen.exchanged <= 0.03 and seen.torn <= 0.2 and seen.texture >= 0.75
+    rest = (seen.core >= 0.985 or area == 0) and seen.texture >= 0.75
+    return compact and rest and seen.exchanged <= 0.03 and seen.torn <= 0.2
 
 
 def recoloured(seen: Seen) -> bool:
@@ -168,26 +185,34 @@ def recoloured(seen: Seen) -> bool:
     """
     thing = max(0.05, 1 - seen.white)
     before, after = (each / thing for each in seen.chroma)
-    turned = abs(seen.hue) if min(before, after) > 3 and seen.saturation > 0.25 else 0.0
+    weaker = min(before, after)
+    sure = (weaker > 5 and seen.saturation > 0.15) or (weaker > 2.5 and seen.saturation > 0.55)
+    turned = abs(seen.hue) if sure else 0.0  # the hue of what is nearly gray is noise
     if turned > MOST_HUE:
         return True
     if seen.white < WHITE or seen.white_change > WHITE_CHANGE:
         return False
-    off = seen.off_colour > 0.07 * thing + 2 * seen.odd
-    if off and seen.object_change > 1.4:  # a part of it only
+    stronger = (after + 1.5) / (before + 1.5) / seen.brightness
+    toned = abs(seen.brightness - 1) > 0.06 or abs(seen.contrast - 1) > 0.12
+    off = seen.off_colour > 0.2 * thing + 2 * seen.odd and seen.object_change > 1.4
+    if off or (not toned and 0.8 < stronger < 1.25 and _in_part(seen)):
         return True
     if seen.object_change < OBJECT_CHANGE or _grayed(seen):
         return False
-    stronger = (after + 1.5) / (before + 1.5) / seen.brightness
-    toned = abs(seen.brightness - 1) > 0.06 or abs(seen.contrast - 1) > 0.12
     low, high = STRONGER_TONED if toned else STRONGER
     faded = max(before, after) > 2.5 and not low < stronger < high
     hued = 0.75 < stronger < 1.2 and 0.9 < seen.brightness < 1.1 and 0.8 < seen.contrast < 1.25
+    hued = hued and max(map(abs, seen.tint)) < MOST_TINT * thing
     far = turned > (MOST_HUE_ALONE if hued else MOST_HUE_TONED)
     # What nothing explains that happened to all of it, happened to the thing.
     most = UNEXPLAINED if lies_alike(seen) else UNEXPLAINED + 4
     unexplained = not toned and turned < 12 and 0.7 < stronger < 1.3 and seen.object_change > most
     return unexplained or faded or far or not 0.62 < seen.brightness < 1.6
+
+
+def _in_part(seen: Seen) -> bool:
+    """Say whether some place has another colour, with no detail laid over it."""
+    return seen.far_off > 1.5 and seen.torn < 0.015
 
 
 def _grayed(seen: Seen) -> bool:
@@ -196,41 +221,62 @@ def _grayed(seen: Seen) -> bool:
     return same and min(seen.chroma) < 0.1 and seen.odd < 0.004
 
 
-def shifted(layout: Layout, one: Facts, other: Facts) -> bool:
-    """Say whether both show what the other lacks at one scale, as two frames of a burst do."""
+def shifted(layout: Layout, one: Facts, other: Facts, seen: Seen) -> bool:
+    """Say whether both show what the other lacks at one scale, as two frames of a burst do.
+
+    Where details moved, or a hand did, the scale is known less well. Corners filled with one gray
+    as a picture was turned show nothing.
+    """
     sizes = sorted(one.upright), sorted(other.upright)
-    more, less = max(layout.margins), -min(layout.margins)
+    more, less = (max(layouts.margins(each)) for each in (seen.map, layouts.inverse(seen.map)))
     return (
         sizes[0] == sizes[1]
         and min(more, less) > SHIFTED
-        and abs(layout.scale - 1) < 0.04
-        and not layout.mirrored
+        and abs(layout.scale - 1) < (0.04 if seen.texture > 0.85 else 0.12)
+        and (abs(layout.angle) < TURNED or max(seen.rings) < FILLED)
     )
 
 
 def exposures_apart(one: Facts, other: Facts) -> bool | None:
     """Say whether EXIF tells two exposures; False: it tells one; None: it does not tell.
 
-    Two exposures: other times within seconds, other parts of a second, other settings, or, of one
+    Two exposures: other cameras, other times, other parts of a second, other settings, or, of one
     camera and second, other file numbers. Copies in another time zone are one exposure.
     """
+    if one.camera and other.camera and one.camera != other.camera:
+        return True
     if not one.taken or not other.taken or one.camera != other.camera:
         return None
     if one.taken != other.taken:
         return None if one.taken[13:] == other.taken[13:] else True
     if one.subsecond and other.subsecond:
         return one.subsecond.rstrip("0") != other.subsecond.rstrip("0")
-    if one.exposure and other.exposure and one.exposure != other.exposure:
-        return True
-    if not one.camera:
-        return None
+    settings = one.exposure and other.exposure and one.exposure != other.exposure
+    return True if settings or _numbered_apart(one, other) else None
+
+
+def _numbered_apart(one: Facts, other: Facts) -> bool:
+    """Say whether files of one camera and second have other numbers."""
     first, second = _number(one.path), _number(other.path)
-    return True if first and second and first[0] == second[0] and first != second else None
+    if not one.camera or first is None or second is None:
+        return False
+    return first[0] == second[0] and first != second
 
 
-def _related(seen: Seen) -> bool:
-    """Say whether pictures whose EXIF tells two exposures show one scene."""
-    return seen.texture > 0.55 and seen.agreement > 0.4
+def _one_scene(one: Facts, other: Facts, seen: Seen, apart: bool | None) -> bool:
+    """Say whether two pictures that are no edits of each other show one scene.
+
+    Of one camera within a minute they do, whatever moved; else their detail must agree somewhat. By
+    the looks alone nothing is said of what is plain: papers and products are alike.
+    """
+    if apart is False:
+        return False
+    if apart:
+        seconds = wording.seconds_between(one, other)
+        if one.camera == other.camera and seconds is not None and abs(seconds) <= 60:
+            return True
+        return seen.texture > 0.55 and seen.agreement > 0.4
+    return seen.plain < PLAIN[0] and seen.texture > 0.4 and seen.agreement > 0.45
 
 
 def explain(one: Facts, other: Facts, seen: Seen | None) -> Explanation:

@@ -102,7 +102,7 @@ class Seen:
     saturation, hue : float
     tint : tuple of float
         Levels towards blue, towards red.
-    off_colour, white, white_change, object_change : float
+    off_colour, far_off, white, white_change, object_change : float
         Of :class:`annidx.search.tones.Colours`.
     """
 
@@ -131,6 +131,7 @@ class Seen:
     hue: float
     tint: tuple[float, float]
     off_colour: float
+    far_off: float
     white: float
     white_change: float
     object_change: float

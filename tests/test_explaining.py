@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from annidx import explaining, fingerprints
 from annidx.images import extract
@@ -125,3 +125,116 @@ def test_the_other_way_round_the_first_is_the_crop() -> None:
     named = change(explained(cropped(image), image, back), "cropped")
     assert named["which"] == "first"
     assert named["box"] == pytest.approx([0.1, 0.15, 0.95, 0.9], abs=0.012)
+
+
+def thing(colour: tuple[int, int, int], size: tuple[int, int] = (480, 360)) -> Image.Image:
+    """Return a shaded thing of one colour on white, with seams."""
+    image = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(image)
+    for step in range(40):
+        shade = tuple(round(c * (0.55 + 0.011 * step)) for c in colour)
+        draw.ellipse((130 + 2 * step, 60 + 2 * step, 360 - step, 320 - step), fill=shade)
+    for at in range(5):
+        draw.line((200 + 25 * at, 120, 190 + 30 * at, 260), fill=(30, 25, 20), width=4)
+    return image
+
+
+def slide(lines: list[str]) -> Image.Image:
+    """Return a white page with lines of writing."""
+    image = Image.new("RGB", (480, 360), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(22)
+    for number, line in enumerate(lines):
+        draw.text((40, 30 + 50 * number), line, fill="black", font=font)
+    return image
+
+
+def captioned(image: Image.Image) -> Image.Image:
+    result = image.copy()
+    font = ImageFont.load_default(36)
+    options: dict[str, Any] = {"fill": "white", "stroke_width": 2, "stroke_fill": "black"}
+    ImageDraw.Draw(result).text((24, 300), "photo by user 2014", font=font, **options)
+    return result
+
+
+RED, BLUE, DARK_RED = (190, 40, 30), (40, 60, 190), (120, 20, 15)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda i: i.resize((120, 90)),
+        lambda i: i.resize((240, 180)).resize((480, 360)),
+        lambda i: ImageEnhance.Brightness(i).enhance(1.3),
+        lambda i: ImageEnhance.Contrast(i).enhance(0.7),
+        lambda i: i.convert("L"),
+        captioned,
+    ],
+)
+def test_a_thing_on_white_may_be_edited(edit: Callable[[Image.Image], Image.Image]) -> None:
+    assert explained(thing(RED), edit(thing(RED))).kind == "edited"
+
+
+@pytest.mark.parametrize("colour", [BLUE, (40, 130, 50), (200, 170, 40)])
+def test_a_thing_in_another_colour_is_another(colour: tuple[int, int, int]) -> None:
+    assert explained(thing(RED), thing(colour)).kind == "similar"
+
+
+LINES = ["are we long later", "before sea upon right", "make long on soon", "second might man"]
+
+
+def test_a_page_with_another_line_is_another() -> None:
+    other = [LINES[0], "but name", "several each us here as they were", "so"]
+    assert explained(slide(LINES), slide(other)).kind == "similar"
+    assert explained(slide(LINES), slide(LINES).resize((240, 180))).kind == "edited"
+
+
+def test_frames_that_each_show_more_are_one_scene() -> None:
+    large = photo(3, (520, 400))
+    first, second = large.crop((10, 10, 490, 370)), large.crop((22, 4, 502, 364))
+    assert explained(first, second).kind == "same-scene"
+
+
+def test_a_filled_corner_shows_nothing() -> None:
+    image = photo(4)
+    turned = image.rotate(3, Image.Resampling.BICUBIC, fillcolor="white")
+    angle = np.radians(3)
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle) * 4 / 3], [np.sin(angle) * 3 / 4, np.cos(angle)]]
+    )
+    shift = np.array([0.5, 0.5]) - turn @ [0.5, 0.5]
+    found = explained(image, turned, np.concatenate([turn, shift[:, None]], axis=1))
+    assert found.kind == "edited"
+
+
+TAKEN: dict[str, Any] = {"taken": "2024-05-03T10:42:00", "camera": "NIKON D750"}
+
+
+@pytest.mark.parametrize(
+    ("change", "apart"),
+    [
+        ({}, None),
+        ({"camera": "Canon EOS 80D"}, True),
+        ({"taken": "2024-05-03T10:42:02"}, True),
+        ({"taken": "2024-05-03T12:42:00"}, None),
+        ({"taken": ""}, None),
+        ({"exposure": "1/30 s"}, True),
+        ({"subsecond": "31"}, True),
+        ({"subsecond": "30"}, False),
+        ({"path": b"a/IMG_1235.JPG"}, True),
+        ({"path": b"a/copy.jpg"}, None),
+    ],
+)
+def test_what_exif_tells_of_two_exposures(change: dict[str, Any], apart: bool | None) -> None:
+    one = Facts(**TAKEN, exposure="1/250 s", path=b"a/IMG_1234.JPG", subsecond="3")
+    if "subsecond" not in change:
+        one = replace(one, subsecond="")
+    assert explaining.exposures_apart(one, replace(one, **change)) is apart
+
+
+def test_of_one_camera_within_a_minute_is_one_scene_whatever_moved() -> None:
+    first, second = record(photo(5)), record(photo(6))
+    one, other = facts(first, **TAKEN), facts(second, **TAKEN)
+    looked = seen(first, second)
+    assert explaining.kind(one, replace(other, taken="2024-05-03T10:42:09"), looked) == "same-scene"
+    assert explaining.kind(one, replace(other, taken="2024-05-03T11:55:09"), looked) == "similar"
+    assert explaining.kind(one, replace(other, taken=""), looked) == "similar"

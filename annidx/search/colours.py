@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annidx.fingerprints import Floats
+from annidx.search.alignment import Flags
 from annidx.search.tones import mean, robust, total
 
 _UV = np.array([[-0.147, -0.289, 0.436], [0.615, -0.515, -0.100]], np.float32)
@@ -31,6 +32,8 @@ class Colours:
         What is added to all colours, in levels: towards blue, towards red.
     odd : (m,) float32
         Share of places whose colour such a change does not explain.
+    far : (m,) float32
+        By how many times what counts as odd the oddest place is off.
     ground : (m,) float32
         Share of the picture that is of the one light colour of its edges, in both; 0 when none is.
     ground_change, object_change : (m,) float32
@@ -42,6 +45,7 @@ class Colours:
     hue: Floats
     tint: Floats
     odd: Floats
+    far: Floats
     ground: Floats
     ground_change: Floats
     object_change: Floats
@@ -86,20 +90,19 @@ def coloured(first: Floats, second: Floats, inside: Floats, ground: Floats) -> C
     gray = strength.max(axis=1) < np.maximum(_LEAST_CHROMA * share, _LEAST_MEAN)
     saturation = np.where(gray, 1.0, np.hypot(found[:, 0], found[:, 1]))
     hue = np.where(gray, 0.0, np.degrees(np.arctan2(found[:, 1], found[:, 0])))
-    tint = _mean_each(other, inside) - _mean_each(one, inside) * saturation[:, None]
-    return Colours(
-        *(
-            np.asarray(each, np.float32)
-            for each in (
-                strength,
-                saturation,
-                hue,
-                tint,
-                odd,
-                *_grounds(second - first, inside, ground),
-            )
-        )
-    )
+    turned = _turned(_mean_each(one, inside), found, gray)
+    tint = _mean_each(other, inside) - turned
+    far = (apart / least[:, None] * inside).max(axis=1)
+    grounds = _grounds(second - first, inside, ground)
+    values = strength, saturation, hue, tint, odd, far, *grounds
+    return Colours(*(np.asarray(each, np.float32) for each in values))
+
+
+def _turned(colours: Floats, found: Floats, gray: Flags) -> Floats:
+    """Return colours (u, v), saturated and turned as was found; as they are where all is gray."""
+    a, b = np.where(gray, 1.0, found[:, 0]), np.where(gray, 0.0, found[:, 1])
+    u, v = colours[:, 0], colours[:, 1]
+    return np.asarray(np.stack([a * u - b * v, b * u + a * v], axis=1), np.float32)
 
 
 def _mean_each(values: Floats, weights: Floats) -> Floats:

@@ -22,7 +22,7 @@ from annidx.search.overlaying import GRID, Pictures, aligned
 from annidx.search.textures import Textures, eroded, softened, softened_to, textures
 from annidx.search.tones import Tones, total
 
-TOGETHER = 64
+TOGETHER = 128
 
 _FRAME_STEP = 8.0
 _MIDDLE, _CLIPPED = 127.5, 119.5
@@ -289,6 +289,7 @@ def rows(found: Differences) -> Iterator[kinds.Seen]:
         colour.hue,
         colour.tint,
         colour.odd,
+        colour.far,
         colour.ground,
         colour.ground_change,
         colour.object_change,

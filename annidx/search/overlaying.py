@@ -127,7 +127,7 @@ def aligned(
 ) -> tuple[Floats, Floats]:
     """Return refined maps of whole pictures, the plainest that fit, and how well fields agree."""
     fine, turns = pictures.fine_templates[ones], nearest_turns(maps)
-    best = _correlations(fine, pictures.fine[others], turns)
+    best = _as_they_are(pictures, fine, others, turns)
     near = np.abs(_corners(maps, contents) - _corners(turns, contents)).max(axis=(1, 2)) < _NEAR
     best = np.where(near, best, -1.0).astype(np.float32)
     maps = np.where((best > _SURE)[:, None, None], turns, maps)
@@ -137,6 +137,16 @@ def aligned(
             pictures, ones[left], others[left], maps[left], turns[left], near[left]
         )
     return maps, best
+
+
+def _as_they_are(pictures: Pictures, fine: Floats, others: Rows, turns: Floats) -> Floats:
+    """Return how well fine fields agree under turns; where nothing turns, nothing is read."""
+    second = pictures.fine_templates[others]
+    best = _alike(fine, second, np.ones_like(fine[:1]))
+    turned = np.flatnonzero((turns != fingerprints.WHOLE).any(axis=(1, 2)))
+    if len(turned):
+        best[turned] = _correlations(fine[turned], pictures.fine[others[turned]], turns[turned])
+    return best
 
 
 def _refined(
@@ -166,13 +176,17 @@ def _corners(maps: Floats, contents: Floats) -> Floats:
 def _correlations(templates: Floats, fields: Floats, maps: Floats) -> Floats:
     """Return how well fields agree, less when they overlap but a little."""
     there, inside = alignment.read(fields, maps, templates.shape[1])
-    known, first = templates * inside, there * inside
-    sums = [
-        np.einsum("mij,mij->m", a, b)
-        for a, b in ((known, there), (known, templates), (first, there))
-    ]
-    found = sums[0] / np.sqrt(sums[1] * sums[2] + 1e-6)
+    found = _alike(templates, there, inside)
     return np.asarray(np.where(inside.mean(axis=(1, 2)) > 0.08, found, -1.0), np.float32)
+
+
+def _alike(one: Floats, other: Floats, inside: Floats) -> Floats:
+    """Return the correlations of fields of mean zero where both are known."""
+    known, there = one * inside, other * inside
+    both, first, second = (
+        np.einsum("mij,mij->m", a, b) for a, b in ((known, other), (known, one), (there, other))
+    )
+    return np.asarray(both / np.sqrt(first * second + 1e-6), np.float32)
 
 
 def nearest_turns(maps: Floats) -> Floats:

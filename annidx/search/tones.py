@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -13,7 +14,7 @@ KNOTS = 8
 SPATIAL = 5
 """... and a change of light: a gain that varies with place by a quadratic, as vignettes have it."""
 FITTED_ON = 24
-"""... fitted on averages on a grid of 16 x 16."""
+"""... fitted on averages on a grid of 24 x 24."""
 _ROUNDS = 3
 _DARKEST, _BRIGHTEST = 6.0, 249.0
 _RIDGE = 1e-4
@@ -51,6 +52,7 @@ def hats(grays: Floats, knots: int) -> Floats:
     return np.asarray(np.maximum(0, 1 - apart), np.float32)
 
 
+@cache
 def places(side: int) -> Floats:
     """Return the quadratic terms of place, (side * side, 5): 0 in the middle."""
     line = np.linspace(-1, 1, side, dtype=np.float32)

@@ -111,3 +111,38 @@ def test_batches_agree_with_pairs_alone(monkeypatch: pytest.MonkeyPatch) -> None
     for one, other in zip(together, apart, strict=True):
         assert one.map == pytest.approx(other.map, abs=1e-4)
         assert one.texture == pytest.approx(other.texture, abs=1e-3)
+
+
+def test_what_was_laid_over_leaves_the_core_as_it_is() -> None:
+    second = gray(8)
+    second[36:56, 4:40] = gray(9)[36:56, 4:40]
+    found = measured(gray(8), second)
+    assert found.texture.core[0] > 0.99
+    assert found.texture.torn[0] > 0.1
+
+
+def test_writing_comes_in_lines_and_a_thing_does_not() -> None:
+    page = np.full((SIDE, SIDE), 250.0, np.float32)
+    for row in range(8, 56, 8):
+        page[row : row + 3, 8:50] = gray(row)[row : row + 3, 8:50] / 2
+    thing = np.full((SIDE, SIDE), 250.0, np.float32)
+    thing[12:52, 16:48] = gray(7)[12:52, 16:48] / 2
+    assert overlaying.lines(np.stack([page, page.T, thing])).tolist() == [6, 6, 1]
+
+
+def test_a_place_of_another_colour_is_far_off() -> None:
+    grays = np.rint(np.stack([gray(3), gray(3)])).reshape(2, -1).astype(np.uint8)
+    one = np.full((fingerprints.THUMB_SIDE, fingerprints.THUMB_SIDE, 3), (180, 90, 60), np.uint8)
+    one[::2] //= 2
+    other = one.copy()
+    other[4:8, 4:8] = other[4:8, 4:8, ::-1]
+    whole = np.stack([fingerprints.WHOLE] * 2)
+    found = [
+        differences.differences(
+            overlaying.Pictures(grays, np.stack([one.ravel(), second.ravel()])),
+            *(np.array([0]), np.array([1]), whole[:1], whole),
+        )
+        for second in (one // 2, other)
+    ]
+    assert found[0].colour.far[0] < 1
+    assert found[1].colour.far[0] > 2
