@@ -67,7 +67,7 @@ OVERLAID = Limits(odd=0.13, torn=0.42, exchanged=0.05, texture=0.55, core=0.99)
 WRITTEN_ON, TEARS = Limits(odd=0.13, torn=0.42, exchanged=0.05, texture=0.55, core=0.97), 0.1
 """Of things on white of which a part is hidden and the rest as it was: two alike agree less, but
 are not torn either."""
-ODD_OF_THING = 0.004
+ODD_OF_THING = 0.002
 """So much more may be odd the more of the picture the thing fills."""
 MOST_REST, MOST_REST_OF_RANGE = 8.0, 0.15
 """Gray levels that a change of tone may leave in the middle, and of the spread of the grays."""
@@ -120,7 +120,8 @@ def looks_edited(seen: Seen) -> bool:
     if seen.rest > MOST_REST + MOST_REST_OF_RANGE * seen.range:
         return False
     writing = max(_between(seen.lines, LINES), _between(seen.fineness, FINENESS))
-    if writing < 0.5 and recoloured(seen):  # the colours of writing are little but noise
+    lined = seen.lines >= 4 or seen.fineness >= 1.8
+    if not lined and recoloured(seen):  # the colours of writing are little but noise
         return False
     light = seen.ground >= LIGHT
     plain = _between(seen.plain, PLAIN)
