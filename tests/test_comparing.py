@@ -112,7 +112,7 @@ def test_only_some_kinds(index: Index, place: Path) -> None:
     assert kinds(index.query(place / "a.jpg", kinds="identical", **METRIC)) == {
         "copy.jpg": "identical"
     }
-    (pair,) = index.find_pairs(kinds=("identical",))  # by thumbs
+    (pair,) = index.find_pairs(kinds=("identical",), metric="thumb")
     assert pair.kind == "identical"
 
 
@@ -120,4 +120,4 @@ def test_kinds_that_nothing_can_have(index: Index) -> None:
     with pytest.raises(UsageError, match="expected one of 'identical'"):
         index.find_pairs(kinds=cast("Any", "edit"))
     with pytest.raises(UsageError, match="kind edited goes with metric fingerprint"):
-        index.find_pairs(kinds=("edited",))
+        index.find_pairs(kinds=("edited",), metric="thumb")
