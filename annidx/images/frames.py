@@ -16,6 +16,7 @@ Gray = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Region = npt.NDArray[np.float32]
 Quiet = npt.NDArray[np.bool_]
+Steps = npt.NDArray[np.float32]
 _Ends = Callable[[Quiet, int, int], tuple[int, int]]
 
 QUIET_STEP = 4
@@ -34,6 +35,9 @@ FILL_STEP = 10
 ON_EDGE = 0.6
 """A tilted picture's outline lies on the edges of a rectangle: this share of it at least."""
 LEAST_TILT, MOST_TILT = 1.0, 44.0
+_SEARCH = ((MOST_TILT, 4.0, 4), (4.0, 0.5, 2), (0.5, 0.1, 1))
+"""Degrees about the best so far, steps, and which of the outline's points: about a rectangle's own
+angle the area has one valley, some 45 degrees wide on either side."""
 
 
 class Box(NamedTuple):
@@ -78,22 +82,29 @@ def regions(gray: Gray) -> list[Region]:
     return kept[1:]
 
 
-def _quiet(gray: Gray) -> tuple[Quiet, Quiet]:
-    """Tell which steps to the right, (h, w - 1), and down, as (w, h - 1), are quiet."""
-    levels = gray.astype(np.int16)
-    across = np.abs(np.diff(levels, axis=1)) <= QUIET_STEP
-    down = np.abs(np.diff(levels, axis=0)) <= QUIET_STEP
-    return across, np.ascontiguousarray(down.T)
+def _quiet(gray: Gray) -> tuple[Steps, Steps]:
+    """Return 1 for steps to the right, (h, w - 1), and down, (h - 1, w), that are quiet.
+
+    As floats, since sums over lines are products with a vector then, in a tenth of the time.
+    """
+    across = _is_quiet(gray[:, 1:], gray[:, :-1])
+    down = _is_quiet(gray[1:], gray[:-1])
+    return across, down
 
 
-def _trimmed(across: Quiet, down: Quiet, ends: _Ends) -> Box:
+def _is_quiet(one: Gray, other: Gray) -> Steps:
+    apart = np.maximum(one, other) - np.minimum(one, other)
+    return (apart <= QUIET_STEP).astype(np.float32)
+
+
+def _trimmed(across: Steps, down: Steps, ends: _Ends) -> Box:
     """Take quiet lines off; rows first, then columns of what is left, and once more."""
-    height, width = len(across), len(down)
+    height, width = len(across), down.shape[1]
     box = whole = Box(0, height, 0, width)
     for _ in range(2):
         before = box
         top, bottom = ends(_lines(across, box.left, box.right), box.top, box.bottom)
-        left, right = ends(_lines(down, top, bottom), box.left, box.right)
+        left, right = ends(_lines(down.T, top, bottom), box.left, box.right)
         box = Box(top, bottom, left, right)
         if bottom - top < LEAST * height or right - left < LEAST * width:
             return whole
@@ -102,10 +113,11 @@ def _trimmed(across: Quiet, down: Quiet, ends: _Ends) -> Box:
     return box
 
 
-def _lines(quiet: Quiet, first: int, last: int) -> Quiet:
+def _lines(quiet: Steps, first: int, last: int) -> Quiet:
     """Tell which lines are quiet between two columns."""
     part = quiet[:, first : max(last - 1, first + 1)]
-    return np.asarray(np.count_nonzero(part, axis=1) >= QUIET_SHARE * part.shape[1])
+    count = part.shape[1]
+    return np.asarray(part @ np.ones(count, np.float32) >= QUIET_SHARE * count)
 
 
 def _outer(quiet: Quiet, first: int, last: int) -> tuple[int, int]:
@@ -139,10 +151,10 @@ def _tilted(gray: Gray) -> Region | None:
     outline = _outline(off)
     if len(outline) < 32:
         return None
-    angles = np.radians(np.arange(-MOST_TILT, MOST_TILT + 0.25, 0.5))
-    angle = angles[np.argmin(_area(outline, angles))]
-    angles = angle + np.radians(np.arange(-0.5, 0.51, 0.1))
-    angle = float(angles[np.argmin(_area(outline, angles))])
+    angle = 0.0
+    for reach, step, every in _SEARCH:
+        angles = angle + np.radians(np.arange(-reach, reach + step / 2, step))
+        angle = float(angles[np.argmin(_area(outline[::every], angles))])
     along, low, high = _spans(outline, np.array([angle]))
     from_edges = np.minimum(along - low, high - along).min(axis=0)[:, 0]
     if abs(np.degrees(angle)) < LEAST_TILT or (from_edges <= 1.5).mean() < ON_EDGE:
