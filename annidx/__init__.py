@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from annidx.api import build, default_index, open, prune, rollback
     from annidx.asking import Filter
     from annidx.errors import AnnidxError
+    from annidx.found import Group, Groups, Match, Matches, Pair, Pairs
     from annidx.index import Index
-    from annidx.model import Group, Groups, Match, Matches, Pair, Pairs
     from annidx.options import Options
 
 __version__ = "0.1.0"
@@ -37,14 +37,14 @@ __version__ = "0.1.0"
 _WHERE = {
     "AnnidxError": "annidx.errors",
     "Filter": "annidx.asking",
-    "Group": "annidx.model",
-    "Groups": "annidx.model",
+    "Group": "annidx.found",
+    "Groups": "annidx.found",
     "Index": "annidx.index",
-    "Match": "annidx.model",
-    "Matches": "annidx.model",
+    "Match": "annidx.found",
+    "Matches": "annidx.found",
     "Options": "annidx.options",
-    "Pair": "annidx.model",
-    "Pairs": "annidx.model",
+    "Pair": "annidx.found",
+    "Pairs": "annidx.found",
     "build": "annidx.api",
     "default_index": "annidx.api",
     "open": "annidx.api",

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from annidx.comparing import record_facts
+from annidx.found import Answer, Group, Match, Matches
 from annidx.graphs import vectors_of
 from annidx.kinds import KINDS, NOTHING, Explanation, Facts, Kind
-from annidx.model import Answer, File, Group, Linkage, Match, Matches, Record
+from annidx.model import File, Linkage, Record
 from annidx.search import groups as grouping
 from annidx.search.exact import Hits, nearest
 from annidx.search.groups import RowGroup

@@ -119,3 +119,12 @@ def cover(
             if entry is not None:
                 found.append(entry)
     return found
+
+
+def missed(entry: GraphEntry) -> str:
+    """Return the warning about a graph that is not usable."""
+    return (
+        f"a graph for {entry.metric} missed its target (recall {entry.recall}, "
+        f"{entry.found_itself:.4f} find themselves) and is not used: its {entry.nodes:,} vectors "
+        "are searched by the exact engine. annidx build --rebuild-graphs tries again."
+    )

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annidx import failures, recognition, repair, sanity
+from annidx import failures, intended, offline, recognition, repair, sanity
 from annidx import roots as rooted
-from annidx.arranging import arrange, cover
+from annidx.arranging import arrange, cover, missed
 from annidx.changes import Known, KnownFiles
-from annidx.descriptors import DEFAULT_DESCRIPTORS, FINGERPRINT, chosen, default_metric, descriptor
+from annidx.descriptors import FINGERPRINT, descriptor
 from annidx.errors import IndexDamaged, PublishRefused, UsageError
 from annidx.images import extract, raw
 from annidx.images.extract import Bounded, Extractor, Outcome, Task
@@ -32,7 +32,7 @@ from annidx.options import Options
 from annidx.roots import PathLike
 from annidx.store import files, history, identity, journal, snapshot
 from annidx.store.journal import Journal
-from annidx.store.manifest import KINDS, GraphEntry, Manifest, Root, SegmentEntry
+from annidx.store.manifest import KINDS, Manifest, SegmentEntry
 from annidx.store.snapshot import Snapshot
 from annidx.store.writer import SegmentWriter
 from annidx.survey import Carry, Survey
@@ -113,16 +113,12 @@ class _Build:
         self.was, self.before, self.warnings = stock.was, stock.opened, stock.warnings
         self.newest, self.damaged_pictures = stock.was, stock.damaged_pictures
         left = journal.intent(index, self.was)
-        self.names = _descriptors(options, self.was, left.descriptors)
+        self.names = intended.descriptors(options, self.was, left.descriptors)
         if not (added or self.was.roots):
             added = left.roots
-        self.graph_metrics = _graph_metrics(options, self.was, self.names)
+        self.graph_metrics = intended.graph_metrics(options, self.was, self.names)
         versions = {name: descriptor(name).version for name in self.names}
-        # Vectors of another version are never compared: nothing of the old segments can stay.
-        have = self.was.descriptors
-        self.outdated = bool(self.was.segments) and any(
-            have.get(name) != version for name, version in versions.items()
-        )
+        self.outdated = intended.is_outdated(self.was, versions)
         self.base = replace(stock.whole, descriptors=versions)
         self.roots, self.next_root_id = rooted.merged(
             self.base.roots, added, self.base.next_root_id
@@ -132,9 +128,7 @@ class _Build:
             raise UsageError(message)
         paths = {root.root_id: root.path for root in (*self.base.roots, *self.roots)}
         self.known = KnownFiles(self.before)
-        exclude = left.exclude or self.base.exclude
-        exclude = tuple(exclude if options.exclude is None else options.exclude)
-        self.exclude = tuple(glob for glob in exclude if glob)
+        self.exclude = intended.exclude(options, self.was, left.exclude)
         self.journal = Journal(index, self.was, paths, self.names, self.exclude)
         self._adopt(paths)
         self._look_at_roots()
@@ -189,40 +183,11 @@ class _Build:
 
     def _look_at_roots(self) -> None:
         """Mark roots that are missing or suddenly empty as offline and say so."""
-        self.hidden: list[bytes] = []  # folders whose pictures are kept unseen
-        # An offline root inside a new one is merged when it is back: until then it must be known.
-        merged_away = [root for root in self.base.roots if root.path not in self._root_paths()]
-        self.roots += [root for root in merged_away if self._trouble(root)]
-        self.roots.sort(key=lambda root: root.path)
-        for at, root in enumerate(self.roots):
-            trouble = self._trouble(root)
-            self.roots[at] = replace(root, status="offline" if trouble else "online")
-            if trouble:
-                self.hidden.append(root.path)
-                fate = "are kept as they were"
-                if self.damaged_pictures:
-                    fate += ", but for those in damaged segments"
-                if self.outdated:
-                    fate = "must be read anew, and are out of the index until it is back"
-                self.warnings.append(
-                    f"{os.fsdecode(root.path)} {trouble}: its pictures {fate}. "
-                    'Bring it back, or use "annidx roots move" or "annidx roots remove".'
-                )
-
-    def _root_paths(self) -> dict[bytes, int]:
-        return {root.path: root.root_id for root in self.roots}
-
-    def _trouble(self, root: Root) -> str:
-        if not os.path.isdir(root.path):
-            return "is missing"
-        try:
-            # Nobody knows of which roots the pictures in damaged segments were.
-            perhaps = self.damaged_pictures and root in self.base.roots
-            if not os.listdir(root.path) and (perhaps or self.known.any_inside(root.path)):
-                return "is suddenly empty"
-        except OSError:
-            return ""  # the walk will say that it cannot be listed
-        return ""
+        damaged = self.damaged_pictures > 0
+        looked = offline.look(self.roots, self.base.roots, self.known, damaged=damaged)
+        self.roots = looked.roots
+        self.hidden = [root.path for root in looked.trouble]  # their pictures are kept unseen
+        self.warnings += looked.warnings(damaged=damaged, outdated=self.outdated)
 
     def extract(self) -> None:
         """Walk, decide, and let the workers look at what is new or changed."""
@@ -336,7 +301,7 @@ class _Build:
             tell=lambda: self._tell("graph"),
         )
         fresh = [entry for entry in graphs if entry not in self.was.graphs]
-        self.warnings += [_missed(entry) for entry in fresh if not entry.usable]
+        self.warnings += [missed(entry) for entry in fresh if not entry.usable]
         manifest = replace(manifest, graphs=tuple(graphs), chance=self._chance(opened))
         published = not _same_state(manifest, self.newest)
         if published:
@@ -445,33 +410,6 @@ class _Build:
             warnings=[*self.warnings, *self.walk.problems],
             seconds=seconds,
         )
-
-
-def _descriptors(options: Options, was: Manifest, left: Sequence[str]) -> tuple[str, ...]:
-    """Return the descriptors to compute: as asked, as an interrupted build did, as last time."""
-    asked = options.descriptors
-    remembered = left or tuple(was.descriptors) or DEFAULT_DESCRIPTORS
-    return chosen(remembered if asked is None else asked)
-
-
-def _graph_metrics(options: Options, was: Manifest, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the metrics to make graphs for; the index must hold their descriptors."""
-    wanted = options.graph_metrics
-    remembered = [name for name in was.graph_metrics if name in names]
-    for name in wanted or ():
-        if name not in names:
-            held = ", ".join(names)
-            message = f"no graph for {name}: the index holds {held} (see --descriptors)"
-            raise UsageError(message)
-    return tuple(sorted({default_metric(names), *(remembered if wanted is None else wanted)}))
-
-
-def _missed(entry: GraphEntry) -> str:
-    return (
-        f"a graph for {entry.metric} missed its target (recall {entry.recall}, "
-        f"{entry.found_itself:.4f} find themselves) and is not used: its {entry.nodes:,} vectors "
-        "are searched by the exact engine. annidx build --rebuild-graphs tries again."
-    )
 
 
 def _lost(task: Task, lost: Lost) -> Outcome | Again[Task]:

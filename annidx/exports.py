@@ -7,7 +7,8 @@ from typing import Any
 
 from annidx.descriptors import DESCRIPTORS, descriptor
 from annidx.fields import looked_at, path_fields
-from annidx.model import IGNORED, Answer, Group, Groups, Pair, Pairs
+from annidx.found import Answer, Group, Groups, Pair, Pairs
+from annidx.model import IGNORED
 from annidx.store.listing import export_files
 from annidx.store.snapshot import Snapshot
 from annidx.store.tables import GROUPS, NEAR_PAIRS, PAIRS, Export, export_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from annidx.model import Match, Pair
+from annidx.found import Match, Pair
 
 
 def path_fields(key: str, raw: bytes) -> dict[str, str]:

@@ -25,8 +25,9 @@ from annidx.asking import (
 )
 from annidx.descriptors import SIGNATURE, THUMB, Descriptor, default_metric, descriptor
 from annidx.engines import Engines, Joined, Measured
+from annidx.found import Answer, Groups, Matches, Neighbours, Pairs
 from annidx.kinds import DUPLICATES, KINDS, Explanation, Kind
-from annidx.model import IGNORED, Answer, Engine, Groups, Matches, Neighbours, Pairs
+from annidx.model import IGNORED, Engine
 from annidx.nearest import Nearest, limited
 from annidx.pairlist import OrderedPairs
 from annidx.search import confirm

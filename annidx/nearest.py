@@ -16,8 +16,9 @@ from annidx.asking import Search
 from annidx.descriptors import Descriptor
 from annidx.engines import Engines
 from annidx.errors import UsageError
+from annidx.found import Matches
 from annidx.kinds import KINDS, Explanation
-from annidx.model import Choice, Engine, Matches
+from annidx.model import Choice, Engine
 from annidx.search import transforms
 from annidx.search.exact import Hits
 from annidx.search.vectors import Stored

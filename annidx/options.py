@@ -26,8 +26,8 @@ class Options:
     max_megapixels : float, optional
         A picture with more is 'too-large'. None: 400.
     descriptors : Sequence of str, optional
-        Descriptors to compute; 'thumb' is always among them. None: as last time, at first 'thumb'
-        and 'signature'.
+        Descriptors to compute; 'thumb' is always among them. None: as last time, at first
+        :data:`annidx.descriptors.DEFAULT_DESCRIPTORS`.
     lock_wait_s : float
         How long to wait for another build to end.
     rebuild : bool

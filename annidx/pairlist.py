@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from annidx.answers import Explain, flat_rows, numbered
+from annidx.found import Pair
 from annidx.kinds import Explanation, Kind
-from annidx.model import Pair
 from annidx.search.selfjoin import RowPairs
 from annidx.store.snapshot import Snapshot
 

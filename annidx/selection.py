@@ -21,11 +21,11 @@ from annidx import globs
 from annidx.answers import companion_pairs
 from annidx.asking import Filter, PathLike, Search, moment_ns
 from annidx.errors import UsageError
+from annidx.found import Group
 from annidx.images.content import RAW_SUFFIXES
 from annidx.images.decode import FORMATS
 from annidx.images.scan import is_inside
 from annidx.kinds import KINDS
-from annidx.model import Group
 from annidx.roots import expand
 from annidx.search.selfjoin import RowPairs, Sides
 from annidx.search.sightings import Sightings

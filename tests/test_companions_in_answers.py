@@ -14,8 +14,9 @@ import pytest
 from annidx import Index, graphs
 from annidx.answers import with_companions
 from annidx.descriptors import THUMB
+from annidx.found import Match
 from annidx.images.companions import DEVELOPED, Companions
-from annidx.model import File, Match, Record
+from annidx.model import File, Record
 from annidx.store import identity
 from annidx.store.manifest import Manifest, Root
 from annidx.store.rowset import Rowset

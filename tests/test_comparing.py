@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageOps
 import annidx
 from annidx import Index
 from annidx.errors import UsageError
+from annidx.found import Match, Pair
 from annidx.kinds import Explanation
-from annidx.model import Match, Pair
 from annidx.options import Options
 from tests.images.pictures import SHIPPED
 

@@ -14,7 +14,8 @@ import pytest
 from annidx import Filter, Index, engines
 from annidx.descriptors import SIGNATURE, THUMB, Descriptor
 from annidx.errors import UsageError
-from annidx.model import Matches, Record
+from annidx.found import Matches
+from annidx.model import Record
 from annidx.search.estimate import Estimate
 from annidx.search.vectors import Stored
 from annidx.store import snapshot

@@ -12,7 +12,8 @@ import pytest
 
 from annidx import exports
 from annidx.descriptors import DESCRIPTORS
-from annidx.model import IGNORED, STATUSES, Answer, File, Group, Groups, Pair, Pairs
+from annidx.found import Answer, Group, Groups, Pair, Pairs
+from annidx.model import IGNORED, STATUSES, File
 from annidx.store import identity, listing, snapshot
 from annidx.store.manifest import Kind, Manifest, Root
 from annidx.store.segment import Segment

@@ -18,15 +18,16 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # From left to right: a module imports from what stands left of it, or from its own package.
 # Packages on one line do not import each other.
 LAYERS = [
-    *(["errors"], ["kinds"], ["model"], ["fields"], ["layouts"], ["wording"], ["explaining"]),
-    *(["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
+    *(["errors"], ["kinds"], ["model"], ["found"], ["fields"], ["layouts"], ["wording"]),
+    *(["explaining"], ["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
     *(["native"], ["place"]),
     ["workers"],
     ["images", "store", "search"],
     *(["graphs"], ["roots"], ["sanity"], ["changes"], ["comparing"], ["answers"], ["pairlist"]),
     *(["selection"], ["queries"]),
     ["exports"],
-    *(["spool"], ["survey"], ["ledger"], ["options"], ["layout"], ["arranging"], ["repair"]),
+    *(["spool"], ["survey"], ["ledger"], ["options"], ["intended"], ["offline"], ["layout"]),
+    *(["arranging"], ["repair"]),
     *(["recognition"], ["failures"], ["building"], ["engines"], ["nearest"], ["index"], ["api"]),
     ["commands"],
     ["cli"],

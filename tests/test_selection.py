@@ -18,7 +18,8 @@ from annidx import Filter, Index, globs
 from annidx.asking import Search
 from annidx.descriptors import THUMB
 from annidx.errors import UsageError
-from annidx.model import Match, Pair, Record
+from annidx.found import Match, Pair
+from annidx.model import Record
 from annidx.search.selfjoin import RowPairs
 from annidx.search.transforms import NAMES, SETS, TRANSPOSING, turned
 from annidx.search.vectors import distances

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image, ImageEnhance
 
 import annidx
+from annidx.found import Groups
 from annidx.index import Index
-from annidx.model import Groups, Linkage
+from annidx.model import Linkage
 from tests.commands.running import PICTURES
 from tests.pages import KINDS, blanks, set_of_writing
 

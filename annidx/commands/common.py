@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from annidx.errors import UsageError
 from annidx.fields import looked_at, path_fields
+from annidx.found import Answer, Match, Pair
 from annidx.kinds import Explanation
-from annidx.model import Answer, Match, Pair
 from annidx.place import default_index
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from annidx.errors import UsageError
 from annidx.fields import path_fields
 
 if TYPE_CHECKING:
+    from annidx.found import Groups, Pairs
     from annidx.index import Index
-    from annidx.model import Groups, Pairs
     from annidx.store.sinks import Format
     from annidx.store.tables import Export
 

@@ -20,7 +20,7 @@ from annidx.commands.common import (
 )
 from annidx.commands.searching import add_search_options, search_options
 from annidx.fields import path_fields
-from annidx.model import Group
+from annidx.found import Group
 
 HELP = "groups of near-duplicates"
 DESCRIPTION = """\

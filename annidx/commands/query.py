@@ -30,7 +30,8 @@ from annidx.commands.common import (
 from annidx.commands.searching import add_search_options, search_options
 from annidx.errors import PictureUnreadable, UsageError
 from annidx.fields import path_fields
-from annidx.model import Answer, Match, Matches, Record
+from annidx.found import Answer, Match, Matches
+from annidx.model import Record
 from annidx.native import quiet_stderr
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from annidx.model import Pair
+from annidx.found import Pair
 
 AT_ONCE = 16_384
 """Rows of a batch: 110 to 130 MB for the whole process, with descriptors 190 to 320, measured."""

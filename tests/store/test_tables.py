@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from annidx.model import Pair
+from annidx.found import Pair
 from annidx.store.tables import pairs_table
 
 
