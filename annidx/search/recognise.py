@@ -287,7 +287,8 @@ def _looked(archive: Archive, asked: Pictures, caught: Sightings, floor: float) 
     def work(part: Rows) -> Sightings:
         return _looked_at(archive, asked, caught.where(part), floor)
 
-    return together([none(), *ahead(work, parts)])
+    # One query has but one part: to start threads for it would take longer than the looks.
+    return together([none(), *(map(work, parts) if len(parts) == 1 else ahead(work, parts))])
 
 
 def _looked_at(archive: Archive, asked: Pictures, some: Sightings, floor: float) -> Sightings:

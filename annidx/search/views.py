@@ -8,7 +8,7 @@ the rest is not known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -101,12 +101,9 @@ def _views(stored: Stored, turns: Sequence[int]) -> Variants:
 
 def _cropped(grays: Stored, thumbs: Stored, turns: Sequence[int]) -> Variants:
     """Crop each picture in each way."""
-    count, crops = len(grays), [fingerprints.box_region(*box) for box in boxes()]
-    owners = np.repeat(np.arange(count), len(crops))
-    regions = np.tile(np.stack(crops), (count, 1, 1))
-    planes = _planes(grays)
-    vectors = fingerprints.describe(planes[owners], thumbs[owners], regions)
-    return _turned(vectors, owners, np.zeros_like(owners), regions, turns)
+    gray, chroma = _planes(grays), fingerprints.chromas(thumbs)
+    vectors = _described(gray, chroma, _cuts)
+    return _of_boxes(vectors, _regions(), len(grays), turns)
 
 
 def _placed(grays: Stored, thumbs: Stored, turns: Sequence[int]) -> Variants:
@@ -114,33 +111,77 @@ def _placed(grays: Stored, thumbs: Stored, turns: Sequence[int]) -> Variants:
     gray, chroma = _planes(grays), fingerprints.chromas(thumbs)
     gray = gray - gray.mean(axis=(1, 2), keepdims=True)
     mean = chroma.mean(axis=(2, 3), keepdims=True)
-    parts, maps = [], []
-    for box in boxes():
-        rows, columns = _placements(*box, fingerprints.SIDE, fingerprints.GRAY_SIDE)
-        placed = rows @ gray @ columns.T
-        rows, columns = _placements(*box, fingerprints.CHROMA_SIDE, fingerprints.THUMB_SIDE)
-        coloured = rows @ (chroma - mean) @ columns.T + mean
-        parts.append(fingerprints.project(fingerprints.features(placed, coloured)))
-        maps.append(alignment.inverse(fingerprints.box_region(*box)))
-    vectors = np.stack(parts, axis=1).reshape(-1, fingerprints.DIMENSION)
-    owners = np.repeat(np.arange(len(gray)), len(maps))
-    outer = np.tile(np.stack(maps), (len(gray), 1, 1))
-    return _turned(vectors, owners, np.zeros_like(owners), outer, turns)
+    vectors = _described(gray, chroma - mean, _placements, mean[:, None])
+    return _of_boxes(vectors, alignment.inverse(_regions()), len(grays), turns)
 
 
 @cache
-def _placements(
-    y0: float, y1: float, x0: float, x1: float, cells: int, of: int
-) -> tuple[Floats, Floats]:
-    """Return weights that put `of` pixels into a part of `cells`, zeros elsewhere; both axes."""
-    pixel = np.arange(of) / of
-    step = np.arange(cells)[:, None] / cells
+def _regions() -> Floats:
+    return np.stack([fingerprints.box_region(*box) for box in boxes()])
+
+
+def _of_boxes(vectors: Floats, regions: Floats, count: int, turns: Sequence[int]) -> Variants:
+    owners = np.repeat(np.arange(count), len(regions))
+    every = np.tile(regions, (count, 1, 1))
+    return _turned(vectors, owners, np.zeros_like(owners), every, turns)
+
+
+_Weights = Callable[[int, int], Floats]
+
+
+def _described(
+    gray: Floats, chroma: Floats, weights: _Weights, ground: Floats | float = 0.0
+) -> Floats:
+    """Return the vectors of pictures read with weights for each box, (n * boxes, 64) float32."""
+    side, half = fingerprints.SIDE, fingerprints.CHROMA_SIDE
+    grays = _read(gray, weights(side, fingerprints.GRAY_SIDE))
+    flat = chroma.reshape(-1, fingerprints.THUMB_SIDE, fingerprints.THUMB_SIDE)
+    colours = _read(flat, weights(half, fingerprints.THUMB_SIDE))
+    count = grays.shape[1]
+    colours = colours.reshape(-1, 2, count, half, half).transpose(0, 2, 1, 3, 4) + ground
+    return fingerprints.project(
+        fingerprints.features(grays.reshape(-1, side, side), colours.reshape(-1, 2, half, half))
+    )
+
+
+def _read(planes: Floats, weights: Floats) -> Floats:
+    """Read all boxes out of planes (m, n, n): (m, boxes, cells, cells)."""
+    down, right = _pairs()
+    rows = weights @ planes[:, None]  # each span once; a box is two of them
+    return np.asarray(rows[:, down] @ weights[right].transpose(0, 2, 1), np.float32)
+
+
+def _spans() -> list[tuple[float, float]]:
+    """Return the ends of all that boxes cover along one axis, each once."""
+    return sorted({(low, high) for low, high, _, _ in boxes()})
+
+
+@cache
+def _pairs() -> tuple[Rows, Rows]:
+    """Return which span each box has down and which right, (boxes,) each."""
+    at = {span: number for number, span in enumerate(_spans())}
+    every = [(at[y0, y1], at[x0, x1]) for y0, y1, x0, x1 in boxes()]
+    down, right = np.array(every, np.intp).T
+    return down, right
+
+
+@cache
+def _cuts(cells: int, of: int) -> Floats:
+    """Return weights that average `of` pixels of each span into `cells`, (spans, cells, of)."""
+    low, high = np.array(_spans(), np.float32).T
+    return fingerprints.shares(low, high, cells, of)
+
+
+@cache
+def _placements(cells: int, of: int) -> Floats:
+    """Return weights that put `of` pixels into each span of `cells`, zeros elsewhere."""
+    pixel, step = np.arange(of) / of, np.arange(cells)[:, None] / cells
     found = []
-    for low, high in ((y0, y1), (x0, x1)):
+    for low, high in _spans():
         begin, end = low + (high - low) * pixel, low + (high - low) * (pixel + 1 / of)
         share = np.minimum(end, step + 1 / cells) - np.maximum(begin, step)
         found.append((np.maximum(share, 0) * cells).astype(np.float32))
-    return found[0], found[1]
+    return np.stack(found)
 
 
 def _planes(grays: Stored) -> Floats:
