@@ -56,6 +56,8 @@ class Descriptor:
         A cutoff below the default that keeps to copies, and one above it that errs at times.
     unit : float
         Stored values are so many times what the distance is told in.
+    enough : float
+        A graph need have no higher recall than that, whatever is asked of others.
     slots : int
         Vectors that are stored side by side for each picture, each of ``width / slots`` bytes.
     needs : tuple of str
@@ -75,8 +77,13 @@ class Descriptor:
     strict: float
     loose: float
     unit: float = 1.0
+    enough: float = 1.0
     slots: int = 1
     needs: tuple[str, ...] = ()
+
+    def required(self, recall: float) -> float:
+        """Return the recall that a graph of it needs where `recall` is asked of graphs."""
+        return min(recall, self.enough)
 
     @property
     def presets(self) -> dict[str, float]:
@@ -163,6 +170,7 @@ FINGERPRINT = Descriptor(
     strict=1.0,
     loose=1.0,
     unit=200.0,
+    enough=0.97,  # a pair is tried by dozens of vectors, from both sides
     slots=4,
     needs=("thumb", "gray64"),
 )
