@@ -37,7 +37,7 @@ VARIANTS: dict[Views, int] = {"fast": 2, "default": 40, "thorough": 210}
 """About so many variants of a picture are tried."""
 CLASSED = 1000
 """So many pictures tell what classes the archive consists of."""
-NODES = 48
+NODES = 24
 """So many nodes of a graph are taken for each variant."""
 MOST_FILTERED = 0.5
 """Of what a graph finds, so much must be wanted at least."""

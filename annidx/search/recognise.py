@@ -25,8 +25,10 @@ from annidx.search.views import variants
 RADIUS = 1.0
 """Distance of the unit vectors within which a picture is looked at."""
 ROUNDS = (24, 72, 256)
-"""So many of the nearest are looked at; more, where a third of those looked at last matched, and
-then four times as many each time."""
+"""So many of the nearest are looked at; more, where a third of those looked at last matched well,
+and then four times as many each time."""
+WELL = 0.75
+"""Pieces of one photo reach FLOOR by the hundred; that many further looks would find no edits."""
 FLOOR = 0.5
 """Scores below are no match of anything; 99 in 100 unrelated candidates have one."""
 
@@ -210,12 +212,15 @@ class _Search:
             matched = _looked(self._archive, self._asked, part, self._floor)
             looked.append(part)
             found.append(matched)
-            going &= self._counts(matched, known) >= (most - done) / 3
+            well = matched.where(matched.scores >= WELL)
+            going &= self._counts(well, known) >= (most - done) / 3
             if not going.any():
                 break
             done = most
         if self._before is not None and self._rows is not None:
-            self._before.add(self._rows, together(looked), together(found))
+            well = together(found)
+            well = well.where(well.scores >= WELL)
+            self._before.add(self._rows, together(looked), well)
         return together(found)
 
     def _places(self, rows: Rows) -> Rows:
