@@ -283,7 +283,7 @@ class Recognition:
         first = self.archive.take(owners) if asked is None else asked.at(owners)
         looks = found.looks
         seen = (
-            *(looks.scores, looks.structures, looks.overlaps),
+            *(looks.scores, looks.structures, found.distances),
             classes(first.grays, first.thumbs)[ones],
             classes(second.grays, second.thumbs)[others],
         )

@@ -12,7 +12,7 @@ from annidx.search.clusters import Clusters, Rows
 from annidx.search.tails import LEAST, SHORTEST, Floats, fitted
 
 _EVIDENTS = (1.5, 2.0, 2.5, 3.0)  # proven by scores of .93, .97, .99, .997
-_DENSE = 0.25  # share of its pairs that a large cluster is to hold
+_DENSE = 0.5  # share of its pairs that a large cluster is to hold
 _FITS = 5
 _NONE = 0.1  # unrelated pairs expected in a sample from where on a pair is evident
 
@@ -31,8 +31,10 @@ class Sample:
         Of each match the sampled picture's row.
     others : (m,) intp
         The row of the other; what is not listed agreed less than anything that matters.
-    scores, structures, overlaps : (m,) float32
+    scores, structures : (m,) float32
         As in :class:`annidx.search.refine.Looks`.
+    distances : (m,) float64
+        The first stage's.
     classes_one, classes_other : (m,) int8
         Of the two pictures.
     """
@@ -43,7 +45,7 @@ class Sample:
     others: Rows
     scores: Numbers
     structures: Numbers
-    overlaps: Numbers
+    distances: Numbers
     classes_one: Classes
     classes_other: Classes
 
@@ -62,8 +64,8 @@ def fit(sample: Sample, pictures: int) -> Chance:
     pictures : int
         How many the archive has.
     """
-    proven = proofs(sample.scores, sample.structures, sample.overlaps)
     which = pairs_of(sample.classes_one, sample.classes_other)
+    proven = proofs(sample.scores, sample.structures, sample.distances, which)
     reached = strengths(proven, which)
     ends = strengths(np.full(len(PAIRS), _evident(sample, proven)), np.arange(len(PAIRS)))
     for _ in range(_FITS):

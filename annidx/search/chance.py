@@ -5,14 +5,13 @@ classes of their pictures. For each pair of classes the upper tail of the scores
 is fitted: to a sample of pictures, each compared with all, and to what was measured beforehand,
 which counts as so many observations and so decides where the sample is small.
 
-What a match *proves* is ``atanh(score)``, reduced where few blocks have structure. Its *strength*
-is that, stretched so that tails of strengths fall exponentially: a *scale* of strength more, e
-times fewer pairs. Knows no files.
+What a match *proves* is ``atanh(score)``, more where the first stage found the pictures near, and
+reduced where few blocks have structure. Its *strength* is that, stretched so that tails of
+strengths fall exponentially: a *scale* of strength more, e times fewer pairs. Knows no files.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,28 +30,35 @@ Numbers = npt.NDArray[np.floating[Any]]
 FEW_BLOCKS = 8.0
 """With so many structured blocks a match has sqrt(1/2) of the strength it had with very many."""
 
-BENDS = np.array([1.0 if {1, 3}.issuperset(pair) else 1.5 for pair in PAIRS])
+NEARNESS = np.array([{(0, 0): 0.3, (1, 1): 0.6}.get(pair, 1.0) for pair in PAIRS])
+"""What a match of PAIRS proves the more for each unit of distance that the pictures are nearer.
+
+Distances tell of colours and of the whole picture, what scores know nothing of. The more details
+agree, the less it adds, and the more it takes from crops, which are far and match well: so it is
+weak between detailed pictures. Slides of one template are near, too."""
+_FAR = 0.6  # a distance that proves nothing: of 10 unrelated pairs that match, 9 are farther apart
+
+_BENDS = {(1, 3): 1.0, (3, 3): 1.0, (1, 2): 2.0, (2, 2): 2.0, (2, 3): 2.0}
+BENDS = np.array([_BENDS.get(pair, 1.5) for pair in PAIRS])
 """Strengths of PAIRS are such powers of what matches prove. Between shapes on even ground, which
 may be the same ones, tails of that fall exponentially; in all else many independent details would
-have to agree by chance, and tails fall faster, though not by the square as of one normal
-distribution. On 14,572 pictures, 0.6 to 1.4 times as many pairs as predicted were observed at 1e-5
-and 1e-6; by the square of all it would be 17 times as many at 1e-7, and by the first power edits
-would be missed: pairs with writing were as rare as 1 in 6 of those predicted at 1e-6."""
+have to agree by chance, and tails fall faster: with writing as those of a normal distribution, with
+photos and drawings not as fast."""
 
 _BEGIN = np.array([LEAST])
 _TOP = 0.99995  # scores are cut off here: atanh(1) is infinite
 
 PRIORS: Mapping[tuple[int, int], tuple[float, float]] = {
-    (0, 0): (1.8e-4, 0.167),
-    (0, 1): (3.8e-4, 0.201),
-    (0, 2): (2.3e-5, 0.200),
-    (0, 3): (5.1e-4, 0.232),
-    (1, 1): (8.2e-4, 0.143),
-    (1, 2): (8.8e-5, 0.188),
-    (1, 3): (1.3e-3, 0.173),
-    (2, 2): (8.8e-4, 0.185),
-    (2, 3): (4.3e-4, 0.198),
-    (3, 3): (3.9e-3, 0.283),
+    (0, 0): (1.1e-4, 0.157),
+    (0, 1): (1.4e-4, 0.259),
+    (0, 2): (8.6e-6, 0.211),
+    (0, 3): (1.9e-4, 0.322),
+    (1, 1): (4.5e-4, 0.255),
+    (1, 2): (8.0e-5, 0.422),
+    (1, 3): (6.0e-4, 0.227),
+    (2, 2): (9.1e-4, 0.532),
+    (2, 3): (2.4e-4, 0.490),
+    (3, 3): (2.5e-3, 0.310),
 }
 """Share of pairs from a strength of LEAST on, and scale: what was known beforehand.
 
@@ -99,7 +105,7 @@ class Chance:
         self,
         scores: Numbers,
         structures: Numbers,
-        overlaps: Numbers,
+        distances: Numbers,
         classes_a: Classes,
         classes_b: Classes,
         *,
@@ -111,8 +117,10 @@ class Chance:
 
         Parameters
         ----------
-        scores, structures, overlaps : (m,) float32
+        scores, structures : (m,) float32
             As in :class:`annidx.search.refine.Looks`.
+        distances : (m,) float64
+            The first stage's, 0..1; see :class:`annidx.search.sightings.Sightings`.
         classes_a, classes_b : (m,) int8
             Of the two pictures, from :func:`classes`.
         pictures : int, optional
@@ -122,7 +130,7 @@ class Chance:
         -------
         (m,) float64
         """
-        rates, which = self._rates(scores, structures, overlaps, classes_a, classes_b)
+        rates, which = self._rates(scores, structures, distances, classes_a, classes_b)
         counts = self._counts(self.pictures if pictures is None else pictures)
         return self._of_all(counts[which] * rates, counts)
 
@@ -130,43 +138,13 @@ class Chance:
         self,
         scores: Numbers,
         structures: Numbers,
-        overlaps: Numbers,
+        distances: Numbers,
         classes_a: Classes,
         classes_b: Classes,
     ) -> Flags:
         """Tell which matches are so good that less than one such pair was to be seen, (m,) bool."""
-        rates, which = self._rates(scores, structures, overlaps, classes_a, classes_b)
+        rates, which = self._rates(scores, structures, distances, classes_a, classes_b)
         return np.asarray(rates * np.array([tail.pairs for tail in self.tails])[which] < 1.0)
-
-    def score_at(
-        self,
-        chance: float,
-        structures: float,
-        class_a: int,
-        class_b: int,
-        *,
-        pictures: int | None = None,
-    ) -> float:
-        """Return the least score whose chance is at most `chance`, which is > 0.
-
-        Returns
-        -------
-        float
-            0..1, inclusive; 0 where any score will do, inf where none will.
-        """
-        counts = self._counts(self.pictures if pictures is None else pictures)
-        low, high = 0.0, float(counts.max())
-        for _ in range(200):  # of chances, to the level in one class: halving a float's range
-            middle = (low + high) / 2
-            small = float(self._of_all(np.array([middle]), counts)[0]) <= chance
-            low, high = (middle, high) if small else (low, middle)
-        which = PAIRS.index((min(class_a, class_b), max(class_a, class_b)))
-        if low >= counts[which]:
-            return 0.0
-        strength = max(self.tails[which].strength(low / float(counts[which])), 0.0)
-        proven = LEAST * (strength / LEAST) ** (1 / float(BENDS[which]))
-        reached = proven / max(float(_trust(np.float64(structures))), 1e-9)
-        return math.tanh(reached) if reached <= math.atanh(_TOP) else math.inf
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain numbers and lists, for JSON."""
@@ -183,12 +161,12 @@ class Chance:
         self,
         scores: Numbers,
         structures: Numbers,
-        overlaps: Numbers,
+        distances: Numbers,
         classes_a: Classes,
         classes_b: Classes,
     ) -> tuple[Floats, Rows]:
         which = pairs_of(classes_a, classes_b)
-        reached = strengths(proofs(scores, structures, overlaps), which)
+        reached = strengths(proofs(scores, structures, distances, which), which)
         every = np.stack([tail.rates(reached) for tail in self.tails])
         return every[which, np.arange(len(which))], which
 
@@ -205,11 +183,17 @@ class Chance:
         return np.array(mixed) * (pictures * (pictures - 1) / 2)
 
 
-def proofs(scores: Numbers, structures: Numbers, overlaps: Numbers) -> Floats:
-    """Return what matches prove, (m,) float64, 0..5."""
-    del overlaps  # what is not covered by the other picture has no structured blocks either
+def proofs(scores: Numbers, structures: Numbers, distances: Numbers, which: Rows) -> Floats:
+    """Return what matches prove, (m,) float64, 0..6, by which of PAIRS each is.
+
+    Nothing is proven where nothing has structure, however near the pictures are: all blank ones
+    are.
+    """
     cut = np.clip(np.asarray(scores, np.float64), 0.0, _TOP)
-    return np.asarray(np.arctanh(cut) * _trust(np.asarray(structures, np.float64)))
+    nearer = _FAR - np.asarray(distances, np.float64)
+    proven = np.maximum(np.arctanh(cut) + NEARNESS[which] * nearer, 0.0)
+    count = np.asarray(structures, np.float64)
+    return np.asarray(proven * np.sqrt(count / (count + FEW_BLOCKS)))
 
 
 def strengths(proven: Floats, which: Rows) -> Floats:
@@ -218,7 +202,3 @@ def strengths(proven: Floats, which: Rows) -> Floats:
     LEAST stays what it is.
     """
     return np.asarray(LEAST * (proven / LEAST) ** BENDS[which])
-
-
-def _trust(structures: Any) -> Any:
-    return np.sqrt(structures / (structures + FEW_BLOCKS))

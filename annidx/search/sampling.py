@@ -77,9 +77,5 @@ def _sample(archive: Archive, rows: Rows, found: Sightings) -> Sample:
     own, one, other = np.split(told, [len(rows), len(rows) + len(found)])
     looks = found.looks
     nothing = np.zeros(0, np.float32)
-    scores, structures, overlaps = (
-        (nothing, nothing, nothing)
-        if looks is None
-        else (looks.scores, looks.structures, looks.overlaps)
-    )
-    return Sample(rows, own, found.one, found.other, scores, structures, overlaps, one, other)
+    seen = (nothing, nothing) if looks is None else (looks.scores, looks.structures)
+    return Sample(rows, own, found.one, found.other, *seen, found.distances, one, other)

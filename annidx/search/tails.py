@@ -25,7 +25,7 @@ WEIGHT = 100.0
 OFTEN = 10.0
 """Pairs that the rate does: how often pairs match differs more between archives than how well."""
 _ROUNDS = 60
-_SLOW = 0.35  # scale in which pairs of one family fall off, such as icons of a set
+_SLOW = 2.0  # known scales in which pairs of one family fall off, such as icons of a set
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,10 @@ def _fitted(
     length, excess, weights = end - floor, reached[beyond] - floor, weights[beyond]
     total, known_mean = float(weights.sum()), _mean(known_scale, length)
     scale, parts, seen = known_scale, np.array([0.9, 0.05, 0.05]), 0.0
+    slower = _SLOW * known_scale
     for _ in range(_ROUNDS):
         falling = np.exp(-excess / scale) / (scale * -math.expm1(-length / scale))
-        slow = np.exp(-excess / _SLOW) / (_SLOW * -math.expm1(-length / _SLOW))
+        slow = np.exp(-excess / slower) / (slower * -math.expm1(-length / slower))
         rising = 2 * excess / length**2
         every = np.stack([falling, slow, rising]) * parts[:, None]
         shares = weights * every / np.maximum(every.sum(axis=0), 1e-300)

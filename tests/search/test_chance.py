@@ -13,13 +13,15 @@ from PIL import Image
 
 from annidx.search import chance
 from annidx.search.calibration import Sample, fit
-from annidx.search.chance import BENDS, PAIRS, PRIORS, Chance
+from annidx.search.chance import BENDS, PAIRS, PRIORS, Chance, proofs
 from annidx.search.chance import strengths as strengths_of
 from annidx.search.tails import LEAST
 from tests.pages import letter, typed_page
 
 PHOTO, SIMPLE, WRITING, PLAIN = range(4)
 BLOCKS = 48.0
+DISTANCE = 0.6
+"""One that proves nothing."""
 TRUST = math.sqrt(BLOCKS / (BLOCKS + chance.FEW_BLOCKS))
 
 Floats = npt.NDArray[np.float64]
@@ -64,8 +66,8 @@ def sampled(
     same = one // copies == other // copies
     keep = (one != other) & (~same | (np.arange(len(one)) >= len(one) - len(ones[-1])))
     one, other, kept = one[keep], other[keep], found_scores[keep]
-    blocks, overlaps = np.full(len(one), BLOCKS), np.ones(len(one))
-    return Sample(rows, kinds[rows], one, other, kept, blocks, overlaps, kinds[one], kinds[other])
+    blocks, distances = np.full(len(one), BLOCKS), np.full(len(one), DISTANCE)
+    return Sample(rows, kinds[rows], one, other, kept, blocks, distances, kinds[one], kinds[other])
 
 
 def rate(model: Chance, strength: float, kind: int) -> float:
@@ -79,7 +81,7 @@ def strength_at(tail: tuple[float, float], rate: float) -> float:
 
 def of(model: Chance, score: float, kinds: tuple[int, int], pictures: int | None = None) -> float:
     one, other = (np.array([kind], np.int8) for kind in kinds)
-    at = np.array([score]), np.array([BLOCKS]), np.ones(1)
+    at = np.array([score]), np.array([BLOCKS]), np.array([DISTANCE])
     return float(model.chance(*at, one, other, pictures=pictures)[0])
 
 
@@ -93,7 +95,7 @@ def test_rates_are_those_of_the_unrelated_pairs(copies: int, tail: tuple[float, 
 
 
 def test_classes_have_tails_of_their_own() -> None:
-    tails = {PHOTO: (2e-4, 0.15), WRITING: (5e-3, 0.25)}
+    tails = {PHOTO: (2e-4, 0.15), WRITING: (5e-3, 0.5)}
     model = fit(sampled(4000, tails, copies=2), 4000)
     for kind, tail in tails.items():
         for wanted in (1e-5, 1e-6, 1e-7):
@@ -103,10 +105,10 @@ def test_classes_have_tails_of_their_own() -> None:
 
 
 def test_a_limit_on_the_chance_is_the_number_of_false_pairs_of_all_classes() -> None:
-    tails = {PHOTO: (2e-4, 0.15), WRITING: (5e-3, 0.25)}
+    tails = {PHOTO: (2e-4, 0.15), WRITING: (5e-3, 0.5)}
     model = fit(sampled(3000, tails, sample=3000), 3000)
     fresh = sampled(3000, tails, sample=3000, seed=6)
-    looks = fresh.scores, fresh.structures, fresh.overlaps
+    looks = fresh.scores, fresh.structures, fresh.distances
     found = model.chance(*looks, fresh.classes_one, fresh.classes_other)
     for limit in (30.0, 300.0):
         assert limit / 3 < (found <= limit).sum() / 2 < limit * 1.5  # each was asked twice
@@ -132,30 +134,30 @@ def test_chances_fall_with_the_score_and_grow_with_the_archive() -> None:
     model = fit(sampled(2000, {PHOTO: (1e-3, 0.05), WRITING: (3e-3, 0.08)}), 2000)
     scores = np.linspace(0, 1, 200)
     kinds = np.full(200, PHOTO, np.int8)
-    found = model.chance(scores, np.full(200, BLOCKS), np.ones(200), kinds, kinds)
+    found = model.chance(scores, np.full(200, BLOCKS), np.full(200, DISTANCE), kinds, kinds)
     assert (np.diff(found) <= 0).all()
     assert found[-1] < 1e-9
     assert found[0] > 1e4
-    few = model.chance(scores, np.full(200, 6.0), np.ones(200), kinds, kinds)
+    few = model.chance(scores, np.full(200, 6.0), np.full(200, DISTANCE), kinds, kinds)
     assert (few[60:] > found[60:]).all()  # few blocks prove less
     larger = of(model, 0.8, (PHOTO, PHOTO), 20_000) / of(model, 0.8, (PHOTO, PHOTO))
     assert larger == pytest.approx(100, rel=0.01)
 
 
 @pytest.mark.parametrize("kinds", PAIRS)
-@pytest.mark.parametrize("limit", [1e-6, 1.0, 50.0])
-def test_score_at_is_the_inverse(kinds: tuple[int, int], limit: float) -> None:
-    tails = {PHOTO: (1e-3, 0.04), SIMPLE: (2e-3, 0.05), WRITING: (3e-3, 0.08), PLAIN: (0.0, 0.05)}
-    model = fit(sampled(4000, tails), 4000)
-    score = model.score_at(limit, BLOCKS, *kinds)
-    if score == math.inf:
-        assert of(model, 1.0, kinds) > limit
-        return
-    assert of(model, score + 1e-9, kinds) <= limit * (1 + 1e-6)
-    assert of(model, score - 1e-4, kinds) > limit
-    assert model.score_at(limit, BLOCKS, *kinds[::-1]) == score
-    assert model.score_at(limit, BLOCKS, *kinds, pictures=10**6) > score
-    assert model.score_at(1e12, BLOCKS, *kinds) == 0.0
+def test_nearer_pictures_match_less_often_by_chance(kinds: tuple[int, int]) -> None:
+    one, other = (np.full(5, kind, np.int8) for kind in kinds)
+    distances = np.array([0.0, 0.3, DISTANCE, 0.9, 1.0])
+    model = Chance.beforehand(np.array([0, 1, 2, 3], np.int8), 1000)
+    found = model.chance(np.full(5, 0.8), np.full(5, BLOCKS), distances, one, other)
+    assert (np.diff(found) > 0).all()
+    assert of(model, 0.8, kinds) == pytest.approx(found[2])
+
+
+def test_nearness_of_what_has_no_structure_proves_nothing() -> None:
+    at = np.ones(2), np.array([0.0, BLOCKS]), np.zeros(2)
+    proven = proofs(*at, np.full(2, PAIRS.index((PLAIN, PLAIN))))
+    assert proven[0] == 0 < proven[1]
 
 
 def test_what_the_sample_cannot_show_is_extrapolated() -> None:
@@ -163,7 +165,7 @@ def test_what_the_sample_cannot_show_is_extrapolated() -> None:
     model = fit(sampled(4000, {PHOTO: tail}), 4000)
     seen, unseen = (float(scored(strength_at(tail, each), PHOTO)) for each in (1e-5, 1e-8))
     kinds = np.full(2, PHOTO, np.int8)
-    looks = np.array([seen, unseen]), np.full(2, BLOCKS), np.ones(2)
+    looks = np.array([seen, unseen]), np.full(2, BLOCKS), np.full(2, DISTANCE)
     assert model.extrapolated(*looks, kinds, kinds).tolist() == [False, True]
     rare = np.full(2, SIMPLE, np.int8)
     assert model.extrapolated(*looks, rare, rare).all()
@@ -175,7 +177,7 @@ def test_slides_of_one_template_are_not_taken_for_copies() -> None:
     one, other = (each.ravel() for each in np.meshgrid(rows, np.arange(600), indexing="ij"))
     scores, apart = np.tanh(strengths.ravel() / TRUST), one != other
     one, other, scores = one[apart], other[apart], scores[apart]
-    looks = scores, np.full(len(one), BLOCKS), np.ones(len(one))
+    looks = scores, np.full(len(one), BLOCKS), np.full(len(one), DISTANCE)
     same = np.zeros(len(one), np.int8)
     model = fit(Sample(rows, np.zeros(100, np.int8), one, other, *looks, same, same), 600)
     for proven, wanted in ((1.72, 1e-3), (1.80, 1e-4)):
@@ -192,7 +194,7 @@ def test_a_model_goes_through_json() -> None:
 def test_nothing_of_it_depends_on_the_order_of_the_matches() -> None:
     made = sampled(3000, {PHOTO: (1e-3, 0.05)}, copies=5)
     order = np.random.default_rng(1).permutation(len(made.ones))
-    columns = ("ones", "others", "scores", "structures", "overlaps")
+    columns = ("ones", "others", "scores", "structures", "distances")
     mixed = replace(
         made,
         **{name: getattr(made, name)[order] for name in columns},
@@ -254,10 +256,11 @@ def test_what_is_known_beforehand() -> None:
     model = Chance.beforehand(found, 1000)
     assert model.shares == pytest.approx((60.5 / 102, 0.5 / 102, 40.5 / 102, 0.5 / 102))
     scores = np.array([0.6, 0.8, 0.95, 0.99])
-    blocks, zeros = np.full(4, 56.0), np.zeros(4, np.int8)
-    told = model.chance(scores, blocks, blocks / 64, zeros, zeros)
+    seen = np.full(4, 56.0), np.full(4, DISTANCE)
+    zeros = np.zeros(4, np.int8)
+    told = model.chance(scores, *seen, zeros, zeros)
     assert (np.diff(told) < 0).all()
     assert told[0] > 1 > told[-1]
-    larger = model.chance(scores, blocks, blocks / 64, zeros, zeros, pictures=100_000)
+    larger = model.chance(scores, *seen, zeros, zeros, pictures=100_000)
     assert (larger > told).all()
-    assert model.extrapolated(scores, blocks, blocks / 64, zeros, zeros).all()
+    assert model.extrapolated(scores, *seen, zeros, zeros).all()

@@ -74,7 +74,7 @@ def test_edits_in_an_archive_do_not_spoil_what_is_fitted(archive: Archive) -> No
     sample = sampling.drawn(archive)
     fitted = sampling.of_archive(archive)
     known = Chance.beforehand(sample.classes, COUNT)
-    looks = sample.scores, sample.structures, sample.overlaps
+    looks = sample.scores, sample.structures, sample.distances
     both = [
         each.chance(*looks, sample.classes_one, sample.classes_other) for each in (fitted, known)
     ]
