@@ -43,7 +43,8 @@ BENDS = np.array([_BENDS.get(pair, 1.5) for pair in PAIRS])
 """Strengths of PAIRS are such powers of what matches prove. Between shapes on even ground, which
 may be the same ones, tails of that fall exponentially; in all else many independent details would
 have to agree by chance, and tails fall faster: with writing as those of a normal distribution, with
-photos and drawings not as fast."""
+photos and drawings not as fast. Fitted to halves of 14,572 pictures, in the other halves 0.7 to 0.9
+times as many pairs as predicted were observed at 1e-5, 0.6 to 1.0 at 1e-6, 0.9 to 2.2 at 1e-7."""
 
 _BEGIN = np.array([LEAST])
 _TOP = 0.99995  # scores are cut off here: atanh(1) is infinite

@@ -171,6 +171,33 @@ def test_what_the_sample_cannot_show_is_extrapolated() -> None:
     assert model.extrapolated(*looks, rare, rare).all()
 
 
+def test_look_alikes_count_once_however_many_edits_there_are_of_both() -> None:
+    tail, edits = (1e-3, 0.16), 60
+    made = sampled(4000, {PHOTO: tail}, sample=400)
+    rows = np.arange(4000, 4000 + 2 * edits)
+    one, other = (each.ravel() for each in np.meshgrid(rows, rows, indexing="ij"))
+    one, other = one[one != other], other[one != other]
+    alike = (one < 4000 + edits) != (other < 4000 + edits)
+    proven = np.where(alike, np.random.default_rng(2).normal(0.9, 0.1, len(one)), 2.2)
+    same, count = np.zeros(len(one), np.int8), len(one)
+    added = replace(
+        made,
+        rows=np.concatenate([made.rows, rows]),
+        classes=np.zeros(len(made.rows) + len(rows), np.int8),
+        ones=np.concatenate([made.ones, one]),
+        others=np.concatenate([made.others, other]),
+        scores=np.concatenate([made.scores, np.tanh(proven / TRUST)]),
+        structures=np.full(len(made.ones) + count, BLOCKS),
+        distances=np.full(len(made.ones) + count, DISTANCE),
+        classes_one=np.concatenate([made.classes_one, same]),
+        classes_other=np.concatenate([made.classes_other, same]),
+    )
+    before, after = fit(made, 4000), fit(added, 4000 + 2 * edits)
+    for wanted in (1e-5, 1e-6, 1e-7):
+        strength = strength_at(tail, wanted)
+        assert rate(after, strength, PHOTO) < 1.3 * rate(before, strength, PHOTO)
+
+
 def test_slides_of_one_template_are_not_taken_for_copies() -> None:
     rng = np.random.default_rng(8)
     rows, strengths = np.arange(100), rng.normal(1.35, 0.12, (100, 600))
