@@ -276,7 +276,8 @@ def metric_of(kind: Any, options: Mapping[str, Any], held: Container[str]) -> st
     """
     if "metric" in options:
         return str(options["metric"])
-    if kind is VectorOptions or any(options.get(name) is not None for name in OF_THUMBS):
+    asked = (options.get(name) for name in OF_THUMBS)
+    if kind is VectorOptions or any(each not in (None, "none") for each in asked):
         return THUMB.name
     return default_metric(held)
 

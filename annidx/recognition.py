@@ -182,9 +182,10 @@ class Recognition:
         own = keys(np.frombuffer(b"".join(pixels), np.uint8).reshape(len(stored), -1))
         found = recognise.of_pictures(archive, asked, views=views, keys=own, cast=cast)
         chances, found = self.chances(found, limits, asked)
-        chances[
-            (archive.copies.keys[found.other] == own[found.one]) & (own != NO_KEY)[found.one]
-        ] = 0
+        sure = (archive.copies.keys[found.other] == own[found.one]) & (own != NO_KEY)[found.one]
+        chances[sure] = 0
+        if found.extrapolated is not None:
+            found = replace(found, extrapolated=found.extrapolated & ~sure)
         order = np.lexsort((found.other, chances, found.one))
         near = (chances <= limits.chance) & (found.distances <= limits.distance)
         order = order[near[order]]
@@ -324,6 +325,8 @@ def pinned(opened: Snapshot, number: int) -> Chance:
 
 def keys(hashes: Stored) -> Keys:
     """Return the beginnings of hashes, (m, 32) uint8, as keys: 0 for none."""
+    if len(hashes) == 0:  # of an empty archive, which knows no width
+        return np.zeros(0, np.int64)
     return np.ascontiguousarray(hashes[:, :8]).view(np.int64).reshape(-1)
 
 

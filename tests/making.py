@@ -119,7 +119,7 @@ def add_segment(index: Path, records: Sequence[Record], kind: Kind) -> SegmentEn
 
 def photo(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
     """Return a picture of smooth random colours: two seeds are far apart in every metric."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 10, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -37,12 +38,35 @@ def test_options_of_another_search_are_refused(kind: Any) -> None:
     for each in fields(Search):
         options = {each.name: each.default}
         if each.name in kind.__annotations__:
-            assert asking.search(kind, options) == Search()
+            found = asking.search(kind, options, DESCRIPTORS)
+            of_vectors = kind is VectorOptions and each.name != "metric"
+            assert found == (Search(metric="thumb") if of_vectors else Search())
         else:
             with pytest.raises(TypeError, match=f"unexpected option '{each.name}': expected some"):
                 asking.search(kind, options)
     with pytest.raises(TypeError, match="unexpected option 'cutof'"):
         asking.search(kind, {"cutof": 3})
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "held", "metric"),
+    [
+        (QueryOptions, {}, DESCRIPTORS, "fingerprint"),
+        (QueryOptions, {}, ("thumb", "signature"), "thumb"),
+        (QueryOptions, {"metric": "signature"}, DESCRIPTORS, "signature"),
+        (QueryOptions, {"cutoff": 0.0}, DESCRIPTORS, "thumb"),
+        (QueryOptions, {"cutoff": 0.5, "metric": "fingerprint"}, DESCRIPTORS, "fingerprint"),
+        (QueryOptions, {"transforms": "all"}, DESCRIPTORS, "thumb"),
+        (QueryOptions, {"transforms": "none", "cutoff": None}, DESCRIPTORS, "fingerprint"),
+        (QueryOptions, {"match": "strict"}, DESCRIPTORS, "fingerprint"),
+        (VectorOptions, {}, DESCRIPTORS, "thumb"),
+        (VectorOptions, {"metric": "signature"}, DESCRIPTORS, "signature"),
+    ],
+)
+def test_the_metric_that_is_meant(
+    kind: Any, options: dict[str, Any], held: Sequence[str], metric: str
+) -> None:
+    assert asking.search(kind, options, held).metric == metric
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ def test_progress(archive: Path, index: Path, build: Build) -> None:
     told: list[Progress] = []
     building.build([archive], index, Options(workers=1), progress=told.append)
     assert [stage for stage, _ in groupby(each.stage for each in told)] == [
-        *("extract", "graph", "publish"),
+        *("extract", "graph", "chance", "publish"),
     ]
     assert [done for done, _ in groupby(each.done for each in told)] == [0, 1, 2, 3, 4, 5, 6]
     assert (told[-1].found, told[-1].walking) == (6, False)
@@ -289,7 +290,7 @@ def test_a_removed_picture_and_numbers_that_are_not_used_again(
 
 def test_new_pictures_are_searched_at_once(build: Build, archive: Path, index: Path) -> None:
     """The graph is not made anew for them: their segment is scanned."""
-    build()
+    build(graph_metrics=["thumb"])
     made = snapshot.current(index).manifest.graphs
     save(archive / "1 new.png", grainy(photo(2), 5))
     report = build()
@@ -297,10 +298,12 @@ def test_new_pictures_are_searched_at_once(build: Build, archive: Path, index: P
     assert report.segments == 2
     opened = annidx.open(index)
     assert opened.manifest.graphs == made
-    found = opened.query(archive / "2.png")
-    assert [Path(match.path).name for match in found] == ["1 new.png"]
-    assert found.answer.engine == "graph"
-    assert [Path(match.path).name for match in opened.query(archive / "1 new.png")] == ["2.png"]
+    for metric in ("thumb", "fingerprint"):
+        by_graph = partial(opened.query, metric=metric, engine="graph")
+        found = by_graph(archive / "2.png")
+        assert [Path(match.path).name for match in found] == ["1 new.png"]
+        assert found.answer.engine == "graph"
+        assert [Path(match.path).name for match in by_graph(archive / "1 new.png")] == ["2.png"]
     assert ("1 new.png", "2.png") in pairs(index)  # by path, though its row is later
     shutil.copy2(archive / "2.png", archive / "1 copy.png")
     build()
@@ -348,16 +351,18 @@ def test_a_segment_without_live_rows_stays_while_its_graph_counts_them(
     monkeypatch.setattr(layout, "ROWS", 2)
     for number in range(6, 20):
         save(archive / f"z{number}.png", photo(20 + number))
-    build()
+    build(graph_metrics=["thumb"])
     for name in ("z18.png", "z19.png"):
         (archive / name).unlink()
     report = build()
     opened = annidx.open(index)
     assert sorted(each.live for each in opened.manifest.segments) == [0] + [2] * 9
     assert len(opened.engines.usable_graphs("thumb")) == 1
+    assert len(opened.engines.usable_graphs("fingerprint")) == 1
     assert report.images == 18
-    assert len(opened.query(photo(39), cutoff=0)) == 0
-    assert len(opened.query(photo(37), cutoff=0)) == 1
+    for options in ({"cutoff": 0}, {"engine": "graph"}):
+        assert len(opened.query(photo(39), **options)) == 0
+        assert len(opened.query(photo(37), **options)) == 1
 
 
 # --- files that are no pictures, or broken ones ---------------------------------------------------
@@ -625,13 +630,13 @@ def test_what_cannot_be_built(build: Build, archive: Path, index: Path, tmp_path
 def test_graphs_for_more_metrics_are_remembered(build: Build, archive: Path, index: Path) -> None:
     build(graph_metrics=["signature"])
     assert [each.metric for each in snapshot.current(index).manifest.graphs] == [
-        *("signature", "thumb")
+        *("fingerprint", "signature")
     ]
     assert annidx.open(index).query(archive / "0.png", metric="signature").answer.engine == "graph"
     assert counted(build()) == {}
     report = build(graph_metrics=[])
     assert report.published
-    assert [each.metric for each in snapshot.current(index).manifest.graphs] == ["thumb"]
+    assert [each.metric for each in snapshot.current(index).manifest.graphs] == ["fingerprint"]
     assert annidx.open(index).query(archive / "0.png", metric="signature").answer.engine == "exact"
 
 
@@ -643,18 +648,23 @@ def test_graphs_made_anew(build: Build, archive: Path, index: Path) -> None:
     assert pairs(index) == {("0.png", "near.png")}
 
 
-def test_a_damaged_graph_is_repaired(build: Build, archive: Path, index: Path) -> None:
-    build()
+@pytest.mark.parametrize(
+    ("metric", "held"), [("fingerprint", None), ("thumb", ("thumb", "signature"))]
+)
+def test_a_damaged_graph_is_repaired(
+    build: Build, archive: Path, index: Path, metric: str, held: tuple[str, ...] | None
+) -> None:
+    build(descriptors=held)
     (path,) = (index / "graphs").glob("*.hnsw")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(IndexDamaged, match="annidx build"):
-        annidx.open(index).query(archive / "0.png")
+        annidx.open(index).query(archive / "0.png", engine="graph")
     report = build()
     assert counted(report) == {}
     warning = report.warnings[0]
     assert f"{path}: damaged (expected " in warning
-    assert "the graph for thumb is made anew" in warning
-    assert len(annidx.open(index).query(archive / "0.png")) == 1
+    assert f"the graph for {metric} is made anew" in warning
+    assert len(annidx.open(index).query(archive / "0.png", engine="graph")) == 1
     assert not any(history.verify(index))
 
 
@@ -664,14 +674,17 @@ def test_a_graph_that_misses_its_target_is_not_used(
     monkeypatch.setattr(graphs, "certify", lambda *_: Certificate(100, 50, 0.5, 0.4, 0.6))
     report = build()
     (warning,) = report.warnings
-    assert "a graph for thumb missed its target (recall 0.5" in warning
+    assert "a graph for fingerprint missed its target (recall 0.5" in warning
     assert "searched by the exact engine. annidx build --rebuild-graphs tries again." in warning
     found = annidx.open(index).query(archive / "0.png")
     assert (found.answer.engine, found.answer.exact, found.answer.recall) == ("exact", True, None)
     assert len(found) == 1
+    with pytest.raises(UsageError, match="no usable graph"):
+        annidx.open(index).query(archive / "0.png", engine="graph")
     assert build().warnings == []  # once is enough
     assert build(min_recall=0.6).warnings == []
-    assert annidx.open(index).query(archive / "0.png").answer.engine == "graph"
+    found = annidx.open(index).query(archive / "0.png", engine="graph")
+    assert (found.answer.engine, found.answer.recall, len(found)) == ("graph", 0.5, 1)
 
 
 # --- crashes, locks, damage -----------------------------------------------------------------------
@@ -799,12 +812,13 @@ def test_failures_are_tried_again_when_asked_to(
     assert not report.published
 
 
+@pytest.mark.parametrize("name", ["thumb", "fingerprint"])
 def test_new_versions_of_descriptors_extract_everything_anew(
-    build: Build, archive: Path, index: Path
+    build: Build, archive: Path, index: Path, name: str
 ) -> None:
     build()
     before = snapshot.current(index).manifest
-    snapshot.publish(index, replace(before, descriptors={"thumb": 0, "signature": 1}))
+    snapshot.publish(index, replace(before, descriptors={**before.descriptors, name: 0}))
     report = build()
     assert counted(report)["decoded"] == 6
     assert snapshot.current(index).manifest.descriptors == before.descriptors
@@ -958,7 +972,7 @@ def test_a_long_later_build_publishes_what_it_has(
         opened = Snapshot(index, manifest)
         rows = np.flatnonzero(opened.pictures.live)
         assert len(set(opened.paths(rows))) == len(rows) == manifest.counts["ok"] == 6
-        assert graphs.usable(opened, "thumb")
+        assert graphs.usable(opened, "fingerprint")
     assert set(table(index)) == ALL - {"3.png"} | {"renamed.png"}
 
 

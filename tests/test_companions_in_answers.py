@@ -349,7 +349,7 @@ NOTE = "1 RAW+JPEG companion left out (--with-companions)"
 def test_on_the_command_line(shoot: Path) -> None:
     index = shoot.parent / "index"
     first, note = run("pairs", index=index).stdout.splitlines()
-    assert first.startswith("0 pairs of 3 pictures within 300 (")
+    assert first.startswith("0 pairs of 3 pictures within chance 1 (fingerprint, ")
     assert note == NOTE
     for verb, words in (("pairs", []), ("groups", []), ("query", ["--all"])):
         rows, summary = json_lines(verb, *words, index=index)

@@ -61,7 +61,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def index(folder: Path) -> Index:
-    annidx.build(folder, index=folder.parent / "index", options=Options(workers=2))
+    options = Options(workers=2, graph_metrics=["thumb"])
+    annidx.build(folder, index=folder.parent / "index", options=options)
     return annidx.open(folder.parent / "index")
 
 
@@ -98,16 +99,38 @@ def test_by_path(index: Index, folder: Path) -> None:
     assert sorted(names(found)) == sorted(set(A_FORMS) - {"a.png"})
     assert [match.distance for match in found][:2] == [0.0, 0.0]
     assert [match.kind for match in found][:2] == ["identical", "same-pixels"]
-    assert {match.kind for match in found[2:]} == {"similar"}
+    assert {match.kind for match in found[2:]} == {"edited"}
     first = found[0]
     assert (first.path, first.metric, first.transform) == (
-        *(str(folder / "a copy.png"), "thumb", "none"),
+        *(str(folder / "a copy.png"), "fingerprint", "none"),
     )
+    assert (first.score, first.chance, first.extrapolated) == (1.0, 0.0, False)
+    assert first.explanation is not None
+    assert first.explanation.words == "identical bytes"
     assert (first.width, first.height, first.format) == (64, 48, "PNG")
     assert first.size == (folder / "a copy.png").stat().st_size
     assert not first.low_information
+    order = [(match.chance, match.raw_path) for match in found]
+    assert order == sorted(order)
     answer = found.answer
-    assert (answer.metric, answer.cutoff, answer.k, answer.snapshot) == ("thumb", 300.0, None, 1)
+    assert (answer.metric, answer.cutoff, answer.chance) == ("fingerprint", 1.0, 1.0)
+    assert (answer.k, answer.snapshot) == (None, 1)
+    assert (answer.engine, answer.exact, answer.complete, answer.recall) == (
+        *("exact", True, True, None),
+    )
+
+
+def test_by_thumb(index: Index, folder: Path) -> None:
+    found = index.query(folder / "a.png", k=None, metric="thumb")
+    assert sorted(names(found)) == sorted(set(A_FORMS) - {"a.png"})
+    assert [match.distance for match in found][:2] == [0.0, 0.0]
+    assert [match.kind for match in found][:2] == ["identical", "same-pixels"]
+    assert {match.kind for match in found[2:]} == {"similar"}
+    assert {match.metric for match in found} == {"thumb"}
+    nothing = {(match.score, match.chance, match.explanation) for match in found}
+    assert nothing == {(None, None, None)}
+    answer = found.answer
+    assert (answer.metric, answer.cutoff, answer.chance) == ("thumb", 300.0, None)
     assert (answer.engine, answer.exact, answer.complete, answer.recall) == (
         *("graph", False, True, 1.0),
     )
@@ -141,9 +164,12 @@ def test_pictures_that_have_no_file(
     assert sorted(names(found)) == sorted(A_FORMS)
     assert found.query == "<image>"
     has_bytes = not isinstance(form(folder / "a.png"), Image.Image | np.ndarray)
-    kinds = {Path(match.path).name: match.kind for match in found}
-    assert kinds["a.png"] == ("identical" if has_bytes else "similar")
-    assert kinds["a tagged.png"] == ("same-pixels" if has_bytes else "similar")
+    by_thumb = index.query(form(folder / "a.png"), k=None, metric="thumb")
+    assert sorted(names(by_thumb)) == sorted(A_FORMS)
+    for matches, otherwise in ((found, "edited"), (by_thumb, "similar")):
+        kinds = {Path(match.path).name: match.kind for match in matches}
+        assert kinds["a.png"] == ("identical" if has_bytes else otherwise)
+        assert kinds["a tagged.png"] == ("same-pixels" if has_bytes else otherwise)
 
 
 def test_a_picture_that_is_not_in_the_archive(index: Index, tmp_path: Path) -> None:
@@ -153,7 +179,7 @@ def test_a_picture_that_is_not_in_the_archive(index: Index, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("exact", [False, True])
-@pytest.mark.parametrize("metric", ["thumb", "signature"])
+@pytest.mark.parametrize("metric", ["thumb", "signature", "fingerprint"])
 def test_nothing_near_is_an_answer(index: Index, metric: str, exact: bool) -> None:
     found = index.query(photo(999), metric=metric, exact=exact)
     assert list(found) == []
@@ -267,12 +293,15 @@ def test_ties_at_k_are_broken_by_path(index: Index, folder: Path) -> None:
         assert names(index.query(image, k=k)) == ["a copy.png", "a tagged.png", "a.png"][:k]
 
 
-def test_the_cutoff_is_inclusive(index: Index, folder: Path) -> None:
-    furthest = index.query(folder / "a.png")[-1]
+@pytest.mark.parametrize("metric", ["thumb", "fingerprint"])
+def test_the_cutoff_is_inclusive(index: Index, folder: Path, metric: str) -> None:
+    def within(cutoff: float | None) -> list[annidx.Match]:
+        return list(index.query(folder / "a.png", metric=metric, cutoff=cutoff))
+
+    furthest = max(within(None), key=lambda match: match.distance)
     assert furthest.distance > 0
-    assert furthest in list(index.query(folder / "a.png", cutoff=furthest.distance))
-    less = np.nextafter(furthest.distance, 0)
-    assert furthest not in list(index.query(folder / "a.png", cutoff=less))
+    assert furthest in within(furthest.distance)
+    assert furthest not in within(np.nextafter(furthest.distance, 0))
 
 
 @pytest.mark.parametrize("metric", ["thumb", "signature"])
@@ -361,14 +390,15 @@ def test_has(index: Index, folder: Path) -> None:
     assert found.nearest == found[0]
 
 
-def test_has_not_but_something_else(index: Index) -> None:
-    found = index.has(photo(999))
+@pytest.mark.parametrize(("metric", "cutoff"), [("fingerprint", 1.0), ("thumb", 300.0)])
+def test_has_not_but_something_else(index: Index, metric: str, cutoff: float) -> None:
+    found = index.has(photo(999), metric=metric)
     assert list(found) == []
     assert found.nearest is not None
-    assert found.nearest.distance > 300
-    everything = index.query(photo(999), k=None, cutoff=float("inf"), exact=True)
+    assert found.nearest.distance > 300  # a second look tells of matches only: it is a thumb's
+    everything = index.query(photo(999), k=None, cutoff=float("inf"), exact=True, metric="thumb")
     assert found.nearest == everything[0]
-    assert found.answer.cutoff == 300
+    assert (found.answer.metric, found.answer.cutoff) == (metric, cutoff)
 
 
 def test_has_with_a_metric_without_a_graph(index: Index, folder: Path) -> None:
@@ -465,25 +495,42 @@ def test_flat_pictures_make_no_group_unless_they_are_copies(index: Index, metric
     assert [group.number for group in groups] == [1, 2]
 
 
-def test_the_figures_of_a_group(index: Index, folder: Path) -> None:
-    first, second = index.groups()
+@pytest.mark.parametrize("metric", ["thumb", "fingerprint"])
+def test_the_figures_of_a_group(index: Index, folder: Path, metric: str) -> None:
+    first, second = index.groups(metric=metric)
     sizes = [Path(path).stat().st_size for path in first.paths]
     assert first.freed_bytes == sum(sizes) - max(sizes)
-    pairs = [each for each in index.find_pairs() if {each.a, each.b} <= set(first.paths)]
+    found = index.find_pairs(metric=metric)
+    pairs = [each for each in found if {each.a, each.b} <= set(first.paths)]
     assert first.diameter == max(pair.distance for pair in pairs)
     assert 0 < first.weakest <= first.diameter
     assert (second.weakest, second.diameter) == (0.0, 0.0)
-    assert (first.linkage, first.metric) == ("connected", "thumb")
+    assert (first.linkage, first.metric) == ("connected", metric)
 
 
 def test_flat_pictures_are_marked(index: Index, folder: Path) -> None:
-    found = index.query(folder / "flat" / "0.png", k=None)
+    found = index.query(folder / "flat" / "0.png", k=None, metric="thumb")
     assert len(found) == FLAT
     assert all(match.low_information for match in found)
-    assert not any(match.low_information for match in index.query(folder / "a.png"))
-    marked = {(each.a, each.b) for each in index.find_pairs() if each.low_information}
+    for metric in ("thumb", "fingerprint"):
+        others = index.query(folder / "a.png", metric=metric)
+        assert not any(match.low_information for match in others)
+    pairs = index.find_pairs(metric="thumb")
+    marked = {(each.a, each.b) for each in pairs if each.low_information}
     assert len(marked) == 11 * 10 // 2
     assert all("/flat/" in path for pair in marked for path in pair)
+
+
+def test_flat_pictures_match_by_fingerprint_only_if_they_are_copies(
+    index: Index, folder: Path
+) -> None:
+    """There is nothing that a second look could compare."""
+    assert list(index.query(folder / "flat" / "0.png")) == []
+    (copy,) = index.query(folder / "flat" / "3.png")
+    assert (Path(copy.path).name, copy.kind) == ("3 copy.png", "identical")
+    assert copy.low_information
+    flat_pairs = [pair for pair in index.find_pairs() if "/flat/" in pair.a + pair.b]
+    assert [(pair.kind, pair.low_information) for pair in flat_pairs] == [("identical", True)]
 
 
 def test_a_flat_picture_and_another_are_not_marked(index: Index) -> None:
@@ -509,12 +556,13 @@ def test_one_faint_picture_does_not_join_the_flat_ones(
     save(tmp_path / "photos" / "faint.png", Image.fromarray(faint))
     building.build([tmp_path / "photos"], tmp_path / "index", Options(workers=1))
     index = annidx.open(tmp_path / "index")
-    near = index.query(tmp_path / "photos" / "faint.png")
+    near = index.query(tmp_path / "photos" / "faint.png", metric="thumb")
     assert len(near) == 4
     assert not any(match.low_information for match in near)
-    groups = index.groups()
+    groups = index.groups(metric="thumb")
     assert list(groups) == []
     assert groups.low_information == 4
+    assert list(index.groups()) == []
 
 
 # --- several threads, odd names -------------------------------------------------------------------
@@ -532,7 +580,8 @@ def test_eight_threads_get_the_same_answers(index: Index, folder: Path) -> None:
         try:
             barrier.wait(10)
             answers.append([list(fresh.query(source)) for source in sources])
-            assert fresh.pairs().num_rows == 65
+            assert fresh.pairs(metric="thumb").num_rows == 65
+            assert fresh.pairs().num_rows == 11
         except BaseException as error:
             errors.append(error)
 
@@ -580,10 +629,12 @@ def test_the_archive_may_be_empty(tmp_path: Path) -> None:
     annidx.build(tmp_path / "photos", index=tmp_path / "index")
     index = annidx.open(tmp_path / "index")
     assert len(index) == 0
-    assert list(index.query(photo(1))) == []
-    assert index.has(photo(1)).nearest is None
-    assert index.pairs().num_rows == 0
-    assert list(index.groups()) == []
+    for metric in ("fingerprint", "thumb", "signature"):
+        assert list(index.query(photo(1), metric=metric)) == []
+        assert index.has(photo(1), metric=metric).nearest is None
+        assert index.pairs(metric=metric).num_rows == 0
+        assert list(index.groups(metric=metric)) == []
+        assert list(index.neighbours(metric=metric)) == []
     assert index.failures() == []
 
 

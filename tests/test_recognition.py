@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import annidx
 from annidx import Filter, Index
 from annidx.errors import UsageError
 from annidx.options import Options
+from annidx.store import snapshot
 from tests.images.pictures import SHIPPED
 
 HELD = ("thumb", "signature", "fingerprint")
@@ -105,6 +107,8 @@ def test_the_recall_of_the_graph_is_that_of_its_views(index: Index) -> None:
 
 def test_a_graph_that_is_not_there(tmp_path: Path) -> None:
     annidx.build([SHIPPED / "2020-home"], index=tmp_path, options=Options(descriptors=HELD))
+    whole = snapshot.current(tmp_path).manifest
+    snapshot.publish(tmp_path, replace(whole, graphs=()))
     opened = annidx.open(tmp_path)
     assert opened.find_pairs(**METRIC).answer.engine == "exact"
     with pytest.raises(UsageError, match="no usable graph for fingerprint"):

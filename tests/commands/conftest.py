@@ -28,6 +28,14 @@ def all_pairs(index: Path) -> tuple[list[Row], Row]:
     return json_lines("pairs", index=index)
 
 
+@pytest.fixture(scope="session")
+def thumb_index(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the shared index with a graph for thumbs, too; not to be changed."""
+    copy = Path(shutil.copytree(index, tmp_path_factory.mktemp("thumbs") / "index"))
+    run("build", "--graphs", "thumb", index=copy, code=3)  # two cannot be read
+    return copy
+
+
 @pytest.fixture
 def own_index(index: Path, tmp_path: Path) -> Path:
     """Return a copy of the shared index that may be changed."""

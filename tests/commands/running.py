@@ -22,6 +22,8 @@ PICTURES = REPOSITORY / "data" / "pictures"
 ENTRY_POINT = Path(sys.executable).parent / "annidx"
 SEARCH_SUMMARY = {"complete", "exact", "engine", "recall", "count", "snapshot", "seconds"}
 ONE_MATCH = {"query", "path", "distance", "metric", "kind", "transform"}
+OF_FINGERPRINTS = {"score", "chance", "extrapolated", "explanation"}
+"""What rows of searches by fingerprint have besides."""
 
 Word = str | bytes | Path
 Row = dict[str, Any]

@@ -24,6 +24,7 @@ from tests.making import photo, save
 from tests.pages import slide
 
 Answered = tuple[list[Row], Row]
+THUMB = ("--metric", "thumb")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_people_see_members_below_the_root_and_the_counts(index: Path, found: An
     members = [line[2:] for line in lines if line.startswith("  ")]
     paths = [path for row in found[0] for path in row["paths"]]
     assert members == [str(Path(path).relative_to(PICTURES)) for path in paths]
-    start = f"{len(heads)} groups of {len(members)} pictures within 300 (thumb, exact engine, comp"
+    start = f"{len(heads)} groups of {len(members)} pictures within chance 1 (fingerprint, exact "
     assert last.startswith(start)
 
 
@@ -100,7 +101,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_rule_that_is_asked_for(
     steps: Path, verb: list[str], linkage: str, groups: list[str]
 ) -> None:
-    rows, summary = json_lines(*verb, "--linkage", linkage, index=steps)
+    rows, summary = json_lines(*verb, "--linkage", linkage, *THUMB, index=steps)
     assert {row["linkage"] for row in rows} == {linkage}
     assert summary["count"] == len(groups)
     names: dict[int, list[str]] = {}
@@ -109,6 +110,14 @@ def test_the_rule_that_is_asked_for(
         names.setdefault(row["group"], []).extend(Path(path).stem for path in paths)
     assert ["".join(each) for each in names.values()] == groups
     assert all((row["diameter"] <= 300) is (linkage == "complete") for row in rows)
+
+
+@pytest.mark.parametrize("linkage", ["connected", "complete", "star"])
+def test_by_fingerprint_a_photo_and_its_tones_are_one_group(steps: Path, linkage: str) -> None:
+    """And slides of one template, none of which is the other, are in none."""
+    rows, summary = json_lines("groups", "--linkage", linkage, index=steps)
+    assert [[Path(path).stem for path in row["paths"]] for row in rows] == [list("0123")]
+    assert (summary["metric"], summary["linkage"]) == ("fingerprint", linkage)
 
 
 def test_the_rule_of_the_summary(steps: Path) -> None:
@@ -123,26 +132,28 @@ def test_an_unknown_rule(steps: Path) -> None:
 
 @pytest.mark.parametrize("verb", [["groups"], ["export", "groups"]], ids=" ".join)
 def test_slides_of_one_template_join_only_unconfirmed(steps: Path, verb: list[str]) -> None:
-    assert json_lines(*verb, index=steps)[1]["count"] == 1
-    assert json_lines(*verb, "--unconfirmed", index=steps)[1]["count"] == 2
+    assert json_lines(*verb, *THUMB, index=steps)[1]["count"] == 1
+    assert json_lines(*verb, "--unconfirmed", *THUMB, index=steps)[1]["count"] == 2
 
 
 def test_pairs_that_join_nothing_are_counted(steps: Path) -> None:
-    _, summary = json_lines("groups", index=steps)
-    pairs, _ = json_lines("pairs", index=steps)
+    _, summary = json_lines("groups", *THUMB, index=steps)
+    pairs, _ = json_lines("pairs", *THUMB, index=steps)
     slides = [pair for pair in pairs if "slide" in pair["a"]]
     assert summary["unconfirmed"] == len(slides) > 0
     assert re.search(
         rf"^{len(slides)} pairs? not joined: their signatures differ",
-        run("groups", index=steps).stdout,
+        run("groups", *THUMB, index=steps).stdout,
         re.MULTILINE,
     )
-    assert json_lines("groups", "--unconfirmed", index=steps)[1]["unconfirmed"] == 0
-    assert "not joined" not in run("groups", "--unconfirmed", index=steps).stdout
+    assert json_lines("groups", "--unconfirmed", *THUMB, index=steps)[1]["unconfirmed"] == 0
+    assert "not joined" not in run("groups", "--unconfirmed", *THUMB, index=steps).stdout
 
 
 def test_no_group_at_all(unlike: Path) -> None:
-    assert run("groups", index=unlike).stdout.startswith("0 groups of 0 pictures within 300")
+    said = "0 groups of 0 pictures within "
+    assert run("groups", index=unlike).stdout.startswith(f"{said}chance 1 (fingerprint")
+    assert run("groups", *THUMB, index=unlike).stdout.startswith(f"{said}300 (thumb")
 
 
 def test_flat_pictures_are_set_aside_unless_their_bytes_are_equal(tmp_path: Path) -> None:
@@ -152,8 +163,10 @@ def test_flat_pictures_are_set_aside_unless_their_bytes_are_equal(tmp_path: Path
         Image.new("RGB", (64, 48), (level, level, level)).save(folder / f"{level}.png")
     (folder / "copy.png").write_bytes((folder / "250.png").read_bytes())
     run("build", folder, index=tmp_path / "index")
-    rows, summary = json_lines("groups", index=tmp_path / "index")
-    names = [[Path(path).name for path in row["paths"]] for row in rows]
-    assert names == [["250.png", "copy.png"]]
+    for metric in ("fingerprint", "thumb"):
+        rows, summary = json_lines("groups", "--metric", metric, index=tmp_path / "index")
+        names = [[Path(path).name for path in row["paths"]] for row in rows]
+        assert names == [["250.png", "copy.png"]]
     assert summary["low_information"] == 4
-    assert "4 pictures of nearly one flat colour" in run("groups", index=tmp_path / "index").stdout
+    text = run("groups", *THUMB, index=tmp_path / "index").stdout
+    assert "4 pictures of nearly one flat colour" in text

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.running import (
+    OF_FINGERPRINTS,
     ONE_MATCH,
     PICTURES,
     SEARCH_SUMMARY,
@@ -37,8 +38,35 @@ def found(index: Path) -> Answered:
     return json_lines("query", PICOS, index=index)
 
 
+THUMB = ("--metric", "thumb")
+
+
+@pytest.fixture(scope="module")
+def by_thumb(thumb_index: Path) -> Answered:
+    return json_lines("query", *THUMB, PICOS, index=thumb_index)
+
+
 def test_people_see_the_nearest_first(index: Path) -> None:
     done = run("query", PICOS, index=index)
+    first, *lines, last = done.stdout.splitlines()
+    assert first == str(PICOS)
+    shape = re.compile(
+        r" *(\de[+-]\d\d)  (identical|same-pixels|edited) +(\d+x\d+)  (\S.*)  \((.*)\)"
+    )
+    matches = [shape.fullmatch(line) for line in lines]
+    chances = [float(match[1]) for match in matches if match]
+    assert len(chances) == len(lines) >= 5
+    assert chances == sorted(chances)
+    assert lines[0].split(maxsplit=4) == [
+        *("0e+00", "identical", "480x360", "backup/2019/picos-trail.jpg", "(identical bytes)")
+    ]
+    assert len({match.start(4) for match in matches if match}) == 1
+    counts = f"{len(lines)} neighbours of 1 picture within chance 1"
+    assert last.startswith(f"{counts} (fingerprint, exact engine, complete, ")
+
+
+def test_people_see_the_nearest_thumb_first(thumb_index: Path) -> None:
+    done = run("query", *THUMB, PICOS, index=thumb_index)
     first, *lines, last = done.stdout.splitlines()
     assert first == str(PICOS)
     shape = re.compile(r" *([\d.]+)  (identical|same-pixels|similar) +(\d+x\d+)  (\S.*)")
@@ -55,21 +83,47 @@ def test_people_see_the_nearest_first(index: Path) -> None:
 def test_json_has_every_key_of_the_contract(found: Answered) -> None:
     rows, summary = found
     for row in rows:
+        assert row.keys() >= ONE_MATCH | OF_FINGERPRINTS
+        assert (row["query"], row["metric"]) == (str(PICOS), "fingerprint")
+        assert row["path"] != str(PICOS)
+    assert (rows[0]["path"], rows[0]["kind"]) == (str(COPY_OF_PICOS), "identical")
+    assert rows[0]["transform"] == "none"
+    order = [(row["chance"], row["path"].encode()) for row in rows]
+    assert order == sorted(order)
+    assert summary.keys() >= SEARCH_SUMMARY | {"queries", "failed", "chance"}
+    assert (summary["metric"], summary["chance"]) == ("fingerprint", 1.0)
+    assert (summary["engine"], summary["exact"], summary["recall"]) == ("exact", True, None)
+    assert (summary["complete"], summary["count"]) == (True, len(rows))
+    assert (summary["queries"], summary["failed"]) == (1, 0)
+
+
+def test_rows_of_thumbs_have_the_keys_of_the_contract(by_thumb: Answered) -> None:
+    rows, summary = by_thumb
+    for row in rows:
         assert row.keys() >= ONE_MATCH
+        assert not row.keys() & OF_FINGERPRINTS
         assert (row["query"], row["metric"], row["transform"]) == (str(PICOS), "thumb", "none")
         assert row["path"] != str(PICOS)
     assert (rows[0]["path"], rows[0]["kind"]) == (str(COPY_OF_PICOS), "identical")
     assert [row["distance"] for row in rows] == sorted(row["distance"] for row in rows)
     assert summary.keys() >= SEARCH_SUMMARY | {"queries", "failed"}
+    assert "chance" not in summary
     assert (summary["engine"], summary["exact"], summary["recall"]) == ("graph", False, 1.0)
     assert (summary["complete"], summary["count"]) == (True, len(rows))
-    assert (summary["queries"], summary["failed"]) == (1, 0)
 
 
-def test_exact_gives_the_same_rows_by_another_engine(index: Path, found: Answered) -> None:
-    scanned, summary = json_lines("query", "--exact", PICOS, index=index)
-    assert scanned == found[0]
-    assert (summary["engine"], summary["exact"], summary["recall"]) == ("exact", True, None)
+def test_exact_gives_the_same_rows_by_another_engine(
+    thumb_index: Path, found: Answered, by_thumb: Answered
+) -> None:
+    for words, rows in (((), found[0]), (THUMB, by_thumb[0])):
+        scanned, summary = json_lines("query", "--exact", *words, PICOS, index=thumb_index)
+        assert scanned == rows
+        assert (summary["engine"], summary["exact"], summary["recall"]) == ("exact", True, None)
+        graphed, summary = json_lines(
+            "query", "--engine", "graph", *words, PICOS, index=thumb_index
+        )
+        assert graphed == rows
+        assert (summary["engine"], summary["exact"], summary["recall"]) == ("graph", False, 1.0)
 
 
 def test_a_metric_without_a_graph_is_answered_exactly(index: Path) -> None:
@@ -110,7 +164,11 @@ def test_a_file_is_not_its_own_neighbour_but_its_copy_is(index: Path, tmp_path: 
 def test_nothing_near_is_no_failure(unlike: Path) -> None:
     done = run("query", ALONE, index=unlike)
     assert done.stdout.splitlines()[1] == "  no neighbour within the cutoff"
-    assert closing(done).startswith("0 neighbours of 1 picture within 300 (thumb, graph engine")
+    said = "0 neighbours of 1 picture within chance 1 (fingerprint, exact engine, complete, "
+    assert closing(done).startswith(said)
+    done = run("query", *THUMB, ALONE, index=unlike)
+    assert done.stdout.splitlines()[1] == "  no neighbour within the cutoff"
+    assert closing(done).startswith("0 neighbours of 1 picture within 300 (thumb, exact engine")
 
 
 def test_files_that_cannot_be_read_are_named_one_line_each(index: Path, tmp_path: Path) -> None:
@@ -161,14 +219,15 @@ def test_an_empty_list_is_no_failure(index: Path) -> None:
     assert summary.keys() >= SEARCH_SUMMARY
 
 
-def test_all_pictures_agree_with_pairs(index: Path, all_pairs: Answered) -> None:
-    rows, summary = json_lines("query", "--all", "-k", "63", index=index)
-    pairs, _ = all_pairs
+@pytest.mark.parametrize(("metric", "first"), [("fingerprint", "chance"), ("thumb", "distance")])
+def test_all_pictures_agree_with_pairs(index: Path, metric: str, first: str) -> None:
+    rows, summary = json_lines("query", "--all", "-k", "63", "--metric", metric, index=index)
+    pairs, _ = json_lines("pairs", "--metric", metric, index=index)
     both_ways = {(row["a"], row["b"], row["distance"]) for row in pairs}
     both_ways |= {(row["b"], row["a"], row["distance"]) for row in pairs}
     assert {(row["query"], row["path"], row["distance"]) for row in rows} == both_ways
     assert all(row.keys() >= ONE_MATCH for row in rows)
-    order = [(row["query"].encode(), row["distance"], row["path"].encode()) for row in rows]
+    order = [(row["query"].encode(), row[first], row["path"].encode()) for row in rows]
     assert order == sorted(order)
     assert (summary["engine"], summary["exact"], summary["complete"]) == ("exact", True, True)
     assert summary["queries"] == 63
@@ -179,7 +238,8 @@ def test_all_with_a_small_k_is_cut_short(index: Path) -> None:
     *lines, last = done.stdout.splitlines()
     asked = [line for line in lines if not line.startswith("  ")]
     assert len(lines) == 2 * len(asked)
-    assert last.startswith(f"{len(asked)} neighbours of 63 pictures within 300 (thumb, exact eng")
+    said = f"{len(asked)} neighbours of 63 pictures within chance 1 (fingerprint, exact engine"
+    assert last.startswith(said)
     assert "cut short by -k 1" in last
 
 
@@ -187,6 +247,9 @@ def test_all_where_nothing_is_near(unlike: Path) -> None:
     rows, summary = json_lines("query", "--all", index=unlike)
     assert rows == []
     assert summary.keys() >= SEARCH_SUMMARY
+    assert (summary["queries"], summary["count"]) == (2, 0)
+    assert (summary["metric"], summary["cutoff"], summary["chance"]) == ("fingerprint", 1, 1)
+    _, summary = json_lines("query", "--all", *THUMB, index=unlike)
     assert (summary["queries"], summary["count"], summary["cutoff"]) == (2, 0, 300)
 
 

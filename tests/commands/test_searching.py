@@ -95,7 +95,12 @@ def test_a_turned_picture_is_found_and_named(ask: Ask) -> None:
     turns = {}
     for picture, other in map(sorted, edits("flipped")):
         for query, wanted in ((picture, other), (other, picture)):
-            assert wanted not in [row["path"] for row in ask("query", query)[0]]
+            rows, _ = ask("query", query)
+            assert {row["path"]: row["transform"] for row in rows}[wanted] == "flip-horizontal"
+            (row,), _ = ask("has", query, "--path", wanted)
+            assert (row["path"], row["transform"]) == (wanted, "flip-horizontal")
+            by_thumb, _ = ask("query", query, "--metric", "thumb")
+            assert wanted not in [row["path"] for row in by_thumb]
             rows, _ = ask("query", query, "--transforms", "all")
             turns[query] = {row["path"]: row["transform"] for row in rows}[wanted]
             (row,), _ = ask("has", query, "--transforms", "flips", "--path", wanted)

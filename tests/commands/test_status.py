@@ -21,7 +21,7 @@ def test_people_see_counts_roots_and_graphs(index: Path) -> None:
     assert facts["pictures"] == "63, 2 unreadable"
     assert facts["root"] == f"{PICTURES} (online)"
     assert facts["on"].startswith("disk    2 segments, ")
-    assert facts["graph"].startswith("thumb: ")
+    assert facts["graph"].startswith("fingerprint: ")
     assert "recall 1.0000 of " in facts["graph"]
     assert facts["left"] == "out   1 not-a-picture"
     assert "companions" not in facts
@@ -36,17 +36,25 @@ def test_json_has_the_same_facts(index: Path) -> None:
     assert summary["statuses"] == {"ok": 63, "unreadable": 2, "not-a-picture": 1}
     assert summary["roots"] == [{"path": str(PICTURES), "status": "online"}]
     assert summary["segments"] == 2
-    assert [(graph["metric"], graph["used"]) for graph in summary["graphs"]] == [("thumb", True)]
-    assert summary["uncovered"] == {"thumb": 0}
+    graphs = [(graph["metric"], graph["used"]) for graph in summary["graphs"]]
+    assert graphs == [("fingerprint", True)]
+    assert summary["uncovered"] == {"fingerprint": 0}
     big = [*index.glob("segments/*.parquet"), *index.glob("graphs/*.hnsw")]
     assert summary["bytes"] == sum(file.stat().st_size for file in big)
 
 
 def test_what_no_graph_covers_is_told(small_index: Path, album: Path) -> None:
     run("build", album, index=small_index)
-    assert json_lines("status", index=small_index)[1]["uncovered"] == {"thumb": 3}
+    assert json_lines("status", index=small_index)[1]["uncovered"] == {"fingerprint": 3}
     text = run("status", index=small_index).stdout
-    assert "no graph   thumb: 3 pictures searched exactly" in text
+    assert "no graph   fingerprint: 3 pictures searched exactly" in text
+
+
+def test_graphs_of_several_metrics(thumb_index: Path) -> None:
+    _, summary = json_lines("status", index=thumb_index)
+    graphs = [(graph["metric"], graph["used"]) for graph in summary["graphs"]]
+    assert graphs == [("fingerprint", True), ("thumb", True)]
+    assert summary["uncovered"] == {"fingerprint": 0, "thumb": 0}
 
 
 def test_failed_names_the_files_and_the_reasons(index: Path) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 from annidx.descriptors import DEFAULT_DESCRIPTORS, descriptor
 from annidx.errors import PictureUnreadable
 from annidx.images import content, decode, extract, raw
+from annidx.images.compute import ReadOnce
 from annidx.images.extract import (
     Extractor,
     Outcome,
@@ -30,6 +31,7 @@ from annidx.images.extract import (
     budget,
     query_record,
 )
+from annidx.images.fingerprint import fingerprint_bytes, gray64
 from annidx.images.scan import Walk
 from annidx.images.signature import pack, signature
 from annidx.images.thumb import thumb
@@ -87,6 +89,8 @@ def test_a_good_picture(tmp_path: Path) -> None:
     assert record.descriptors == {
         "thumb": thumb(picture).tobytes(),
         "signature": pack(signature(picture.gray())).tobytes(),
+        "gray64": gray64(picture.gray()).tobytes(),
+        "fingerprint": fingerprint_bytes(ReadOnce(picture)),
     }
     for name, value in record.descriptors.items():
         assert len(value) == descriptor(name).width
