@@ -301,10 +301,11 @@ class Engines:
         if sample < 1:
             message = f"sample is {sample}, expected 1 or more"
             raise UsageError(message)
-        vectors = self.vectors(measure.name)
+        vectors, slots = self.vectors(measure.name), measure.slots
         measure = vectors.descriptor  # of the fingerprint, one view
         limit = min(limit, measure.cutoff) if measure is VIEW else limit
-        stored = vectors.take(recalls.sampled(np.flatnonzero(vectors.live), sample))
+        rows = recalls.sampled(np.flatnonzero(vectors.live), sample)
+        stored, pictures = vectors.take(rows), len(np.unique(rows // slots))
         # As one query would be answered: for all of the sample together a scan may be cheaper.
         one = self._request("query", measure, vectors, 1, limit, None, None)
         engine = self._plan(measure, one, "auto").engine
@@ -312,7 +313,7 @@ class Engines:
         truth = scan.search(vectors, stored, cutoff=limit, k=None)
         certificate = recalls.compare(truth, [hits for hits, _ in answered])
         engines = tuple(sorted({engine for _, engine in answered}))
-        return Measured(measure.name, limit, len(stored), engines, certificate)
+        return Measured(measure.name, limit, pictures, engines, certificate)
 
     def _usable(self, metric: str) -> list[graphs.Usable]:
         with self._lock:

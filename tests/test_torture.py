@@ -76,7 +76,7 @@ def pictures(shared: Path) -> Path:
 def index(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
     """Build an index over all of them: some are unreadable, and that is all that is wrong."""
     index = tmp_path_factory.mktemp("torture") / "index"
-    done = run("build", pictures, index=index, code=3, workers=True)
+    done = run("build", pictures, "--graphs", "thumb", index=index, code=3, workers=True)
     assert done.stderr == ""
     return index
 
@@ -190,7 +190,9 @@ def test_the_graph_finds_what_the_scan_finds(index: Index, pictures: Path) -> No
     def rows(*words: str) -> tuple[list[Row], Row]:
         return json_lines("query", "-k", "50", *words, *asked, index=index)
 
-    by_graph, summary = rows()
-    assert (summary["engine"], summary["exact"]) == ("graph", False)
-    assert summary["recall"] >= 0.999
-    assert by_graph == rows("--exact")[0]
+    for metric in ("fingerprint", "thumb"):
+        words = ("--metric", metric)
+        by_graph, summary = rows("--engine", "graph", *words)
+        assert (summary["engine"], summary["exact"]) == ("graph", False)
+        assert summary["recall"] >= 0.999
+        assert by_graph == rows("--exact", *words)[0]
