@@ -125,7 +125,7 @@ class Listed(Sequence[T]):
 
 @dataclass(frozen=True, slots=True)
 class Matches(Listed[Match]):
-    """The neighbours of one query, ordered by (distance, path bytes).
+    """The neighbours of one query, by (distance, path bytes); by fingerprint (chance, path bytes).
 
     Attributes
     ----------
@@ -178,7 +178,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairs(Listed[Pair]):
-    """All pairs of an index within a cutoff, ordered by (distance, path a, path b).
+    """All pairs of an index within its limits, by (distance, path a, path b).
+
+    By fingerprint chance comes first, in the place of distance.
 
     Attributes
     ----------

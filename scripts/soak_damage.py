@@ -39,7 +39,8 @@ BY_HAND = ("denied", "a folder", "a fifo")
 """Kinds that a message of the system explains, and that no build has to repair."""
 UNNAMED = ("staging", "locks", "tmp")
 """What no snapshot consists of."""
-QUESTIONS = (("query", "-k", "1000"), ("pairs",))
+QUESTIONS = (("query", "-k", "1000", "--engine", "graph"), ("pairs",))
+"""So few pictures would be scanned: the graph has to be asked for, or its damage went unseen."""
 
 Answers = list[list[dict[str, Any]]]
 

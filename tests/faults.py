@@ -192,7 +192,8 @@ def whole_state(run: Runner, index: Path, album: Album, *, empty: bool = False) 
     if must(run("verify", "--json", "--index", index), *allowed).code == NO_INDEX:
         must(run("query", album.probe, "--json", "--index", index), NO_INDEX)
         return 0
-    query = run("query", album.probe, "-k", "1000", "--json", "--index", index)
+    words = ("-k", "1000", "--engine", "graph")  # else so few pictures would be scanned
+    query = run("query", album.probe, *words, "--json", "--index", index)
     if must(query, *allowed).code == NO_INDEX:
         return 0
     state = state_of(album, asked(query))
