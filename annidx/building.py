@@ -30,6 +30,7 @@ from annidx.ledger import Ledger
 from annidx.model import IGNORED, READABLE, BuildReport, Progress, Record
 from annidx.options import Options
 from annidx.roots import PathLike
+from annidx.search.chance import VERSION as CHANCES
 from annidx.store import files, history, identity, journal, snapshot
 from annidx.store.journal import Journal
 from annidx.store.manifest import KINDS, Manifest, SegmentEntry
@@ -316,7 +317,11 @@ class _Build:
         pictures, was = int(opened.pictures.live.sum()), self.base.chance
         if FINGERPRINT.name not in self.names or pictures < 2:
             return None
-        if was is not None and abs(pictures - was["pictures"]) <= REFRESHED * was["pictures"]:
+        if (
+            was is not None
+            and was.get("version") == CHANCES
+            and abs(pictures - was["pictures"]) <= REFRESHED * was["pictures"]
+        ):
             return was
         self._tell("chance")
         return recognition.measured(opened)

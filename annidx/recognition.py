@@ -252,9 +252,9 @@ class Recognition:
     @cached_property
     def chance(self) -> Chance:
         """What a score means in this archive: as the build measured it, or as known beforehand."""
-        measured = self._snapshot.manifest.chance
+        measured = Chance.of_dict(self._snapshot.manifest.chance)
         if measured is not None:
-            return Chance.of_dict(measured)
+            return measured
         live = np.flatnonzero(self._snapshot.pictures.live)
         sample = recalls.sampled(live, CLASSED)
         archive = self.archive
@@ -311,8 +311,9 @@ def pinned(opened: Snapshot, number: int) -> Chance:
     """Return what a score meant in an earlier snapshot of the index."""
     known = {each.number: each.manifest for each in history.listing(opened.index)}
     manifest = known.get(number)
-    if manifest is None or manifest.chance is None:
-        measured = [str(at) for at, each in known.items() if each and each.chance is not None]
+    chance = None if manifest is None else Chance.of_dict(manifest.chance)
+    if chance is None:
+        measured = [str(at) for at, each in known.items() if each and Chance.of_dict(each.chance)]
         what = "is not there" if manifest is None else "measured no chances"
         message = (
             f"snapshot {number} {what}, cutoff_from needs one of {', '.join(measured)}"
@@ -320,7 +321,7 @@ def pinned(opened: Snapshot, number: int) -> Chance:
             else f"snapshot {number} {what}, and none did: run annidx build"
         )
         raise UsageError(message)
-    return Chance.of_dict(manifest.chance)
+    return chance
 
 
 def keys(hashes: Stored) -> Keys:

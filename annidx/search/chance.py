@@ -68,6 +68,10 @@ photos, Debian's cliparts, icons, textures and screenshots, emoji), and on 300 m
 """
 
 
+VERSION = 1
+"""Of what tails are of: raised whenever the same match would have another strength."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chance:
     """What was fitted for an archive.
@@ -150,11 +154,24 @@ class Chance:
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain numbers and lists, for JSON."""
         tails = [asdict(tail) for tail in self.tails]
-        return {"pictures": self.pictures, "shares": list(self.shares), "tails": tails}
+        return {
+            "version": VERSION,
+            "pictures": self.pictures,
+            "shares": list(self.shares),
+            "tails": tails,
+        }
 
     @classmethod
-    def of_dict(cls, stored: Mapping[str, Any]) -> Chance:
-        """Make it of what :meth:`as_dict` returned, possibly by way of JSON."""
+    def of_dict(cls, stored: Mapping[str, Any] | None) -> Chance | None:
+        """Make it of what :meth:`as_dict` returned, possibly by way of JSON; of no other version.
+
+        Returns
+        -------
+        Chance or None
+            None when there is nothing, or another version stored it.
+        """
+        if stored is None or stored.get("version") != VERSION:
+            return None
         tails = tuple(Tail(**tail) for tail in stored["tails"])
         return cls(stored["pictures"], tuple(stored["shares"]), tails)
 

@@ -214,7 +214,10 @@ def test_slides_of_one_template_are_not_taken_for_copies() -> None:
 
 def test_a_model_goes_through_json() -> None:
     model = fit(sampled(2000, {PHOTO: (1e-3, 0.05)}), 2000)
-    assert Chance.of_dict(json.loads(json.dumps(model.as_dict()))) == model
+    stored = json.loads(json.dumps(model.as_dict()))
+    assert Chance.of_dict(stored) == model
+    assert Chance.of_dict({**stored, "version": 0}) is None
+    assert Chance.of_dict(None) is None
     assert model != replace(model, pictures=3)
 
 
