@@ -211,3 +211,38 @@ def test_many_copies_of_a_picture_are_all_found(tmp_path: Path) -> None:
     assert len(found) == every - 1
     assert found.answer.complete
     assert len(index.query(archive / "blank1.png", k=None, **METRIC)) == 2
+
+
+def test_builds_measure_chances_once_the_archive_has_changed(tmp_path: Path) -> None:
+    place, root = tmp_path / "index", tmp_path / "root"
+    shutil.copytree(SHIPPED / "2020-home", root)
+    annidx.build([root], index=place)
+    first = annidx.open(place).manifest
+    assert first.chance is not None
+    count = first.chance["pictures"]
+    assert count == annidx.open(place).pictures
+    assert not annidx.build(index=place).published
+    for name in ("one.jpg", "two.jpg"):
+        shutil.copy(SHIPPED / "2019-holiday/summit-sunset.jpg", root / name)
+        annidx.build(index=place)
+        (root / name).touch()
+    chances = [annidx.open(place).manifest.chance, first.chance]
+    assert chances[0] is not None
+    assert chances[0]["pictures"] == count + 2  # two are more than a tenth of them, one is not
+    pair = {"kinds": "edited", **METRIC}
+    then = annidx.open(place).find_pairs(cutoff_from=first.number, **pair)
+    now = annidx.open(place).find_pairs(**pair)
+    assert then[0].chance != now[0].chance
+    with pytest.raises(UsageError, match=r"snapshot 99 is not there, cutoff_from needs one of 1, "):
+        annidx.open(place).find_pairs(cutoff_from=99, **METRIC)
+    with pytest.raises(UsageError, match="cutoff_from goes with metric fingerprint"):
+        annidx.open(place).find_pairs(cutoff_from=1, metric="thumb")
+
+
+def test_a_snapshot_that_measured_no_chances(tmp_path: Path) -> None:
+    root = SHIPPED / "2020-home"
+    annidx.build([root], index=tmp_path, options=Options(descriptors=("thumb", "signature")))
+    annidx.build(index=tmp_path, options=Options(descriptors=HELD))
+    opened = annidx.open(tmp_path)
+    with pytest.raises(UsageError, match="snapshot 1 measured no chances, cutoff_from needs one"):
+        opened.find_pairs(cutoff_from=1, **METRIC)
