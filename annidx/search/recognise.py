@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import chain, count
 
 import numpy as np
+import numpy.typing as npt
 
 from annidx import fingerprints
 from annidx.asking import Views
@@ -305,9 +306,23 @@ def _looked_at(archive: Archive, asked: Pictures, some: Sightings, floor: float)
     contents = refine.Contents(
         np.concatenate([first.grays, second.grays]), np.concatenate([inner, outer])
     )
-    which, looks = refine.look(contents, others + len(owners), ones, maps)
+    # From the same side whoever asks, so that no score depends on the order of rows.
+    swap = _numbers(first.prints)[ones] < _numbers(second.prints)[others]
+    sides = ones, others + len(owners)
+    maps[swap] = inverse(maps[swap])
+    which, looks = refine.look(contents, np.where(swap, *sides), np.where(swap, *sides[::-1]), maps)
     keep = np.flatnonzero(looks.scores >= floor)
     which, looks = which[keep], looks.at(keep)
+    back = looks.maps.copy()
+    back[swap[which]] = inverse(back[swap[which]])
+    looks = replace(looks, maps=back)
     found = some.where(which)
     maps = composed(composed(inner[ones[which]], looks.maps), inverse(outer[others[which]]))
     return Sightings(found.one, found.other, found.distances, maps, looks)
+
+
+def _numbers(prints: Stored) -> npt.NDArray[np.uint64]:
+    """Return one number for each of some fingerprints, (m,), equal where they are."""
+    words = np.ascontiguousarray(prints).view("<u8")
+    factors = np.random.default_rng(0).integers(1, 2**63, words.shape[1], np.uint64) * 2 + 1
+    return np.asarray((words * factors).sum(axis=1, dtype=np.uint64))

@@ -192,6 +192,18 @@ def test_more_is_looked_at_as_long_as_it_matches(monkeypatch: pytest.MonkeyPatch
     assert sorted(hits.other) == list(range(20))
 
 
+def test_scores_do_not_depend_on_who_asks(stored: Pictures, archive: Archive) -> None:
+    everything = np.arange(len(stored))
+    pairs: dict[tuple[int, int], float] = {}
+    for part in recognise.of_rows(archive, everything, views="default", floor=0.7):
+        pairs |= dict(zip(zip(part.one, part.other, strict=True), part.scores, strict=True))
+    turned = stored.at(everything[::-1])
+    for part in recognise.of_rows(archive_of(turned), everything, views="default", floor=0.7):
+        last = len(stored) - 1
+        for one, other, score in zip(part.one, part.other, part.scores, strict=True):
+            assert score == pytest.approx(pairs[last - other, last - one], abs=1e-4)
+
+
 def test_copies_come_along_with_what_stands_for_them(stored: Pictures) -> None:
     keys = np.zeros(len(stored), np.int64)
     keys[[0, 9, 10]] = 77  # as if they were the same picture
