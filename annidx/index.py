@@ -442,4 +442,10 @@ def _beyond(wanted: Search, measure: Descriptor) -> Search:
     """Return what finds the nearest picture, however far it is: by thumbs, for the fingerprint."""
     if not measure.needs:
         return replace(wanted, match=None, cutoff=measure.largest)
-    return Search(metric=THUMB.name, cutoff=THUMB.largest, k=1, where=wanted.where)
+    return Search(
+        metric=THUMB.name,
+        cutoff=THUMB.largest,
+        k=1,
+        where=wanted.where,
+        companions=wanted.companions,
+    )

@@ -10,9 +10,8 @@ import numpy as np
 from annidx.fingerprints import Floats, averages
 
 KNOTS = 8
-"""A change of tone is a broken line over the grays of the first picture, of so many knots, ..."""
-SPATIAL = 5
-"""... and a change of light: a gain that varies with place by a quadratic, as vignettes have it."""
+"""A change of tone is a broken line over the grays of the first picture, of so many knots, times a
+gain that varies with place by a quadratic, as vignettes have it, ..."""
 FITTED_ON = 24
 """... fitted on averages on a grid of 24 x 24."""
 _ROUNDS = 3
