@@ -56,8 +56,8 @@ class Descriptor:
         A cutoff below the default that keeps to copies, and one above it that errs at times.
     unit : float
         Stored values are so many times what the distance is told in.
-    enough : float
-        A graph need have no higher recall than that, whatever is asked of others.
+    nearest : int or None
+        So many of the vectors within the cutoff of each a graph has to find; None: all of them.
     slots : int
         Vectors that are stored side by side for each picture, each of ``width / slots`` bytes.
     needs : tuple of str
@@ -77,13 +77,9 @@ class Descriptor:
     strict: float
     loose: float
     unit: float = 1.0
-    enough: float = 1.0
+    nearest: int | None = None
     slots: int = 1
     needs: tuple[str, ...] = ()
-
-    def required(self, recall: float) -> float:
-        """Return the recall that a graph of it needs where `recall` is asked of graphs."""
-        return min(recall, self.enough)
 
     @property
     def presets(self) -> dict[str, float]:
@@ -170,7 +166,7 @@ FINGERPRINT = Descriptor(
     strict=1.0,
     loose=1.0,
     unit=200.0,
-    enough=0.97,  # a pair is tried by dozens of vectors, from both sides
+    nearest=8,  # a second look judges them, and sees more where these match
     slots=4,
     needs=("thumb", "gray64"),
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from annidx import graphs
 from annidx.asking import Views
-from annidx.descriptors import FINGERPRINT, VIEW, Descriptor, descriptor
+from annidx.descriptors import FINGERPRINT, Descriptor, descriptor
 from annidx.errors import UsageError
 from annidx.model import Choice, Engine, Plan
 from annidx.recognition import Limits, Recognition
@@ -301,19 +301,20 @@ class Engines:
         if sample < 1:
             message = f"sample is {sample}, expected 1 or more"
             raise UsageError(message)
-        vectors, slots = self.vectors(measure.name), measure.slots
-        measure = vectors.descriptor  # of the fingerprint, one view
-        limit = min(limit, measure.cutoff) if measure is VIEW else limit
+        if measure.needs:
+            engine, certificate, pictures = self.recognition.recall(sample)
+            return Measured(measure.name, limit, pictures, (engine,), certificate)
+        vectors = self.vectors(measure.name)
         rows = recalls.sampled(np.flatnonzero(vectors.live), sample)
-        stored, pictures = vectors.take(rows), len(np.unique(rows // slots))
+        stored = vectors.take(rows)
         # As one query would be answered: for all of the sample together a scan may be cheaper.
         one = self._request("query", measure, vectors, 1, limit, None, None)
         engine = self._plan(measure, one, "auto").engine
         answered = self.search(measure, stored, limit, None, engine=engine)
         truth = scan.search(vectors, stored, cutoff=limit, k=None)
-        certificate = recalls.compare(truth, [hits for hits, _ in answered])
+        certificate = recalls.compare(truth, [hits.rows for hits, _ in answered])
         engines = tuple(sorted({engine for _, engine in answered}))
-        return Measured(measure.name, limit, pictures, engines, certificate)
+        return Measured(measure.name, limit, len(rows), engines, certificate)
 
     def _usable(self, metric: str) -> list[graphs.Usable]:
         with self._lock:

@@ -99,8 +99,7 @@ def judged(entry: GraphEntry, min_recall: float) -> GraphEntry | None:
     GraphEntry or None
         None when it was used and falls short now: it is worth building anew.
     """
-    least = descriptor(entry.metric).required(min_recall)
-    short = entry.recall_high is not None and entry.recall_high < least
+    short = entry.recall_high is not None and entry.recall_high < min_recall
     if short and entry.usable:
         return None
     return replace(entry, usable=not short and entry.found_itself >= graphs.SELF_TARGET)
@@ -144,10 +143,9 @@ def make(
     rows = np.flatnonzero(vectors.live[covers.start : covers.stop]) + covers.start
     if len(rows) == 0:
         return None
-    least = descriptor(metric).required(min_recall)
     for ef in graphs.EF_CONSTRUCTION:
         attempt = _attempt(opened.index, vectors, segments, covers, ef, threads)
-        if attempt.reaches(least):
+        if attempt.reaches(min_recall):
             break
         log.info(
             "graph for %s with efConstruction %d: recall %s, %.4f find themselves",
@@ -165,7 +163,7 @@ def make(
         recall_high=attempt.certificate.high,
         sampled_pairs=attempt.certificate.pairs,
         found_itself=attempt.found_itself,
-        usable=attempt.reaches(least),
+        usable=attempt.reaches(min_recall),
     )
 
 

@@ -24,6 +24,7 @@ from annidx.search.chance import Chance, classes
 from annidx.search.copies import NO_KEY, Copies, Keys
 from annidx.search.exact import Hits
 from annidx.search.query import Placed, Tail
+from annidx.search.recall import Certificate
 from annidx.search.recognise import Archive, Pictures
 from annidx.search.selfjoin import RowPairs
 from annidx.search.sightings import Sightings, equal
@@ -37,8 +38,10 @@ VARIANTS: dict[Views, int] = {"fast": 2, "default": 40, "thorough": 210}
 """About so many variants of a picture are tried."""
 CLASSED = 1000
 """So many pictures tell what classes the archive consists of."""
-NODES = 24
-"""So many nodes of a graph are taken for each variant."""
+NODES = recalls.nodes_for(FINGERPRINT.nearest or 0)
+"""So many nodes of a graph are taken for each variant at first."""
+FIRST = 24
+"""So many pictures are taken of what a graph finds at first."""
 MOST_FILTERED = 0.5
 """Of what a graph finds, so much must be wanted at least."""
 SCAN_S, GRAPH_S, LOAD_S = 2.5e-9, 1.5e-4, 3e-6
@@ -128,20 +131,21 @@ class Recognition:
         return "graph" if choice == "graph" or graph_s < scan_s else "exact"
 
     def _cast(self, engine: Engine) -> recognise.Cast:
+        """Return what finds candidates."""
         if engine == "exact":
-            return recognise.scanned
+            return recognise.SCAN
         placed, tail = self._load()
         self._is_loaded = True
 
-        def cast(vectors: Vectors, codes: Stored, owners: Rows, most: int) -> net.Caught:
+        def caught(vectors: Vectors, codes: Stored, owners: Rows, most: int) -> net.Caught:
             return net.in_graphs(
                 *(vectors, placed, tail, codes, owners),
                 radius=recognise.RADIUS,
                 most=most,
-                count=NODES if most <= recognise.ROUNDS[-1] else most,
+                count=NODES if most <= FIRST else most,
             )
 
-        return cast
+        return recognise.Cast(caught, FIRST)
 
     @cached_property
     def wholes(self) -> Vectors:
@@ -222,6 +226,42 @@ class Recognition:
             seen = replace(part.where(at), one=one, other=other)
             seen = seen.swapped(one > other)
             yield RowPairs(seen.one, seen.other, chances[at], seen)
+
+    def recall(self, sample: int) -> tuple[Engine, Certificate, int]:
+        """Measure how many of the matches of some pictures queries find.
+
+        Parameters
+        ----------
+        sample : int
+            At most so many pictures are asked for all of their matches.
+
+        Returns
+        -------
+        {'graph', 'exact'}
+            What was measured: the graph, if there is a usable one.
+        Certificate
+            Of matches within the chance that is the default; copies do not count.
+        int
+            How many pictures were asked.
+        """
+        engine: Engine = "graph" if self._nodes else "exact"
+        rows = recalls.sampled(np.flatnonzero(self.archive.copies.first), sample)
+        asked, limits = self.archive.take(rows), self.limits(FINGERPRINT.cutoff, Search())
+        truth, found = (self._matched(rows, asked, limits, each) for each in ("exact", engine))
+        return engine, recalls.compare(truth, [hits.rows for hits in found]), len(rows)
+
+    def _matched(self, rows: Rows, asked: Pictures, limits: Limits, engine: Engine) -> list[Hits]:
+        """Return what matches some rows, but for their copies."""
+        cast = self._cast(engine)
+        found = recognise.of_pictures(self.archive, asked, views="default", cast=cast)
+        chances, found = self.chances(found, limits, asked)
+        stands = self.archive.copies.stands
+        keep = (chances <= limits.chance) & (stands[found.other] == found.other)
+        found = found.where(keep & (rows[found.one] != found.other))
+        return [
+            Hits(found.other[found.one == at], found.distances[found.one == at], complete=True)
+            for at in range(len(rows))
+        ]
 
     @cached_property
     def comparer(self) -> Comparer:

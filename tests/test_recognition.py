@@ -14,6 +14,7 @@ import annidx
 from annidx import Filter, Index
 from annidx.errors import UsageError
 from annidx.options import Options
+from annidx.search import net
 from annidx.store import snapshot
 from tests.images.pictures import SHIPPED
 
@@ -99,10 +100,28 @@ def test_engines_agree(index: Index) -> None:
     assert index.query(asked, exact=True, **METRIC).answer.exact
 
 
-def test_the_recall_of_the_graph_is_that_of_its_views(index: Index) -> None:
+def test_the_recall_of_the_graph_is_that_of_matches(index: Index) -> None:
+    """Copies, which cannot be missed, are neither asked nor counted."""
     measured = index.recall("fingerprint")
-    assert measured.cutoff == 0.6
+    assert (measured.engines, measured.pictures) == (("graph",), len(index) - 5)
+    pairs = index.find_pairs(exact=True, **METRIC)
+    assert 0 < measured.certificate.pairs < 2 * len(pairs)
     assert measured.certificate.recall == 1
+
+
+def test_the_recall_tells_what_the_graph_loses(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_graphs = net.in_graphs
+
+    def forgetful(*args: Any, **options: Any) -> net.Caught:
+        caught = in_graphs(*args, **options)
+        return caught.where(caught.rows % 4 > 0)
+
+    monkeypatch.setattr(net, "in_graphs", forgetful)
+    certificate = index.recall("fingerprint").certificate
+    assert certificate.recall is not None
+    assert 0.5 < certificate.recall < 0.9
 
 
 def test_a_graph_that_is_not_there(tmp_path: Path) -> None:

@@ -44,11 +44,33 @@ class Certificate:
 def certify(
     vectors: Vectors, placed: Placed, rows: Rows, cutoff: float, sample: int = SAMPLE
 ) -> Certificate:
-    """Measure a graph on an evenly spaced sample of the live rows that it covers, (n,) intp."""
+    """Measure a graph on an evenly spaced sample of the live rows that it covers, (n,) intp.
+
+    Of descriptors of which only some nearest vectors are needed, only these count.
+    """
     queries = vectors.take(sampled(rows, sample))
     truth = exact.search(vectors, queries, cutoff=cutoff, k=None, rows=rows)
-    answer = graph_search(vectors, [placed], None, queries, cutoff=cutoff, k=None)
-    return compare(truth, answer.hits)
+    nearest = vectors.descriptor.nearest
+    if nearest is None:
+        answer = graph_search(vectors, [placed], None, queries, cutoff=cutoff, k=None)
+        return compare(truth, [hits.rows for hits in answer.hits])
+    which, members = placed.graph.nearest_of_each(
+        placed.graph.project(vectors, queries), nodes_for(nearest), threads=1
+    )
+    found = [members[which == at].astype(np.intp) + placed.first for at in range(len(queries))]
+    return compare([_nearest(hits, nearest) for hits in truth], found)
+
+
+def nodes_for(nearest: int) -> int:
+    """Return how many nodes hold so many nearest vectors: the query itself is one, with copies."""
+    return 2 * nearest
+
+
+def _nearest(hits: Hits, count: int) -> Hits:
+    """Return the nearest of some hits, equal vectors left out."""
+    apart = np.flatnonzero(hits.distances > 0)
+    keep = apart[np.argsort(hits.distances[apart], kind="stable")[:count]]
+    return Hits(hits.rows[keep], hits.distances[keep], complete=False)
 
 
 def sampled(rows: Rows, sample: int) -> Rows:
@@ -56,13 +78,13 @@ def sampled(rows: Rows, sample: int) -> Rows:
     return rows[:: max(1, -(-len(rows) // sample))]
 
 
-def compare(truth: Sequence[Hits], hits: Sequence[Hits]) -> Certificate:
-    """Return how many of the true hits of some queries were found; equal vectors do not count."""
+def compare(truth: Sequence[Hits], rows: Sequence[Rows]) -> Certificate:
+    """Return how many true hits are among the rows found; hits at a distance of 0 do not count."""
     pairs = found = 0
-    for expected, got in zip(truth, hits, strict=True):
+    for expected, got in zip(truth, rows, strict=True):
         others = expected.rows[expected.distances > 0]
         pairs += len(others)
-        found += len(np.intersect1d(others, got.rows))
+        found += len(np.intersect1d(others, got))
     if pairs == 0:
         return Certificate(0, 0, None, None, None)
     low, high = wilson(found, pairs)

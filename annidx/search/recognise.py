@@ -25,9 +25,10 @@ from annidx.search.views import variants
 
 RADIUS = 1.0
 """Distance of the unit vectors within which a picture is looked at."""
-ROUNDS = (24, 72, 256)
-"""So many of the nearest are looked at; more, where a third of those looked at last matched well,
-and then four times as many each time."""
+ROUNDS = (8, 24, 72, 256)
+"""So many of the nearest are looked at; more, where one of the first or a third of those looked at
+last matched well, and then four times as many each time. Of 700 edits among 100,000 pictures the
+original is one of the nearest 8 for .976, of 24 for .977, of 256 for .986."""
 WELL = 0.75
 """Pieces of one photo reach FLOOR by the hundred; that many further looks would find no edits."""
 FLOOR = 0.5
@@ -97,14 +98,29 @@ class Pictures:
         return np.asarray(every[np.arange(len(there)), last], np.float32)
 
 
-Cast = Callable[[Vectors, Stored, Rows, int], Caught]
-"""Finds what is near to variants: takes vectors of views, codes and owners as :func:`net.scan`, and
-how many rows an owner may have at most."""
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """What finds the pictures near to variants.
+
+    Attributes
+    ----------
+    caught : callable
+        Takes vectors of views, codes and owners as :func:`net.scan`, and how many rows an owner may
+        have at most.
+    first : int
+        So many are asked for at first, where each more takes time.
+    """
+
+    caught: Callable[[Vectors, Stored, Rows, int], Caught]
+    first: int = ROUNDS[-1]
 
 
-def scanned(vectors: Vectors, codes: Stored, owners: Rows, most: int) -> Caught:
-    """Compare variants with all views."""
+def _scanned(vectors: Vectors, codes: Stored, owners: Rows, most: int) -> Caught:
     return net.scan(vectors, codes, owners, radius=RADIUS, most=most)
+
+
+SCAN = Cast(_scanned)
+"""Compares variants with all views."""
 
 
 def of_pictures(
@@ -114,7 +130,7 @@ def of_pictures(
     views: Views,
     keys: Keys | None = None,
     floor: float = FLOOR,
-    cast: Cast = scanned,
+    cast: Cast = SCAN,
 ) -> Sightings:
     """Return the rows that match some pictures; `one` counts the pictures.
 
@@ -127,7 +143,7 @@ def of_pictures(
         Of the pictures, as those of the archive's copies: rows of a like key are the same picture.
     floor : float
         Least score.
-    cast : callable
+    cast : Cast
         Finds what is to be looked at.
     """
     found = _Search(archive, asked, None, views, floor, cast, parts=True).found()
@@ -146,7 +162,7 @@ def of_rows(
     *,
     views: Views,
     floor: float = FLOOR,
-    cast: Cast = scanned,
+    cast: Cast = SCAN,
 ) -> Iterator[Sightings]:
     """Yield pairs of some rows with any live row, `one` and `other` rows, one < other.
 
@@ -204,7 +220,7 @@ class _Search:
         caught, ranks = none(), np.zeros(0, np.intp)
         for most in chain(ROUNDS, (ROUNDS[-1] * 4**power for power in count(1))):
             if most > held:
-                held = max(most, ROUNDS[-1])
+                held = max(most, ROUNDS[-1] if held else self._cast.first)
                 caught, ranks = self._caught(np.flatnonzero(going), held)
             place = self._places(caught.other)
             wanted = going[caught.one] | np.where(place >= 0, going[place], False)
@@ -214,7 +230,7 @@ class _Search:
             looked.append(part)
             found.append(matched)
             well = matched.where(matched.scores >= WELL)
-            going &= self._counts(well, known) >= (most - done) / 3
+            going &= self._counts(well, known) >= ((most - done) / 3 if done else 1)
             if not going.any():
                 break
             done = most
@@ -275,7 +291,7 @@ class _Search:
         tried = variants(
             *(asked.prints, asked.grays, asked.thumbs), views=self._views, parts=self._parts
         )
-        found = self._cast(archive.searched, tried.codes, tried.owners, most)
+        found = self._cast.caught(archive.searched, tried.codes, tried.owners, most)
         owners = tried.owners[found.variants]
         inner = fingerprints.regions_of(asked.prints)[owners, tried.views[found.variants]]
         outer = fingerprints.regions_of(archive.prints.take(found.rows))

@@ -26,7 +26,7 @@ SEED = 6
 _TOGETHER = 64
 
 
-def of_archive(archive: Archive, *, cast: recognise.Cast = recognise.scanned) -> Chance:
+def of_archive(archive: Archive, *, cast: recognise.Cast = recognise.SCAN) -> Chance:
     """Fit the chance of matches to an archive.
 
     Its pictures are compared as a search with default views does, so that what such a search would
@@ -38,14 +38,14 @@ def of_archive(archive: Archive, *, cast: recognise.Cast = recognise.scanned) ->
     Parameters
     ----------
     archive : Archive
-    cast : callable, optional
+    cast : Cast, optional
         What finds candidates; by default all views are compared.
     """
     sample = drawn(archive, cast=cast)
     return fit(sample, int(archive.prints.live.sum()))
 
 
-def drawn(archive: Archive, *, cast: recognise.Cast = recognise.scanned) -> Sample:
+def drawn(archive: Archive, *, cast: recognise.Cast = recognise.SCAN) -> Sample:
     """Return the matches of some pictures of an archive, at random, but each time the same ones."""
     live = np.flatnonzero(archive.prints.live)
     count = min(ROWS, max(FEWEST, COMPARED // max(len(live), 1)))

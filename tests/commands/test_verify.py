@@ -164,7 +164,7 @@ def test_recall_of_each_metric(thumb_index: Path) -> None:
     assert [row["metric"] for row in rows] == ["fingerprint", "gray64", "signature", "thumb"]
     assert [row["engines"] for row in rows] == [["graph"], ["exact"], ["exact"], ["graph"]]
     for row in rows:
-        assert row["pictures"] == 63
+        assert row["pictures"] == (58 if row["metric"] == "fingerprint" else 63)  # no copies
         assert row["recall"] == 1.0
         assert row["found"] == row["pairs"] > 50
         assert 0.9 < row["low"] < row["high"] <= 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,9 +14,11 @@ from annidx.search import recall
 from annidx.search.graph import Graph
 from annidx.search.query import Placed
 from annidx.search.recall import Certificate, certify, wilson
-from annidx.search.vectors import Rows, Vectors
+from annidx.search.vectors import Points, Rows, Vectors
 from tests.making import thumbs, vectors
 from tests.search.spreads import METRICS, copies, name_of, spread
+
+Members = npt.NDArray[np.int32]
 
 EVERYONE = np.arange(900)
 
@@ -69,6 +73,25 @@ def test_a_crippled_graph(archive: Vectors, graph: Placed, monkeypatch: pytest.M
     assert 0.6 < found.recall < 0.9
     assert found.high < recall.TARGET
     assert found.misses()
+
+
+def test_where_only_the_nearest_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 vectors near each other a graph needs to find the nearest 8 of each."""
+    stored = np.concatenate([copies(THUMB, thumbs(20, 1), seed) for seed in range(40)])
+    metric = replace(THUMB, nearest=8)
+    every = vectors(metric, stored)
+    rows = np.arange(len(stored))
+    built = Placed(graphs.build(every, rows, threads=1)[0], 0)
+    found = certify(every, built, rows, 300.0)
+    assert found.pairs == found.found == 8 * 400
+    nearest = Graph.nearest_of_each
+
+    def forgetful(self: Graph, points: Points, count: int, threads: int) -> tuple[Rows, Members]:
+        which, members = nearest(self, points, count, threads)
+        return which[members % 5 > 0], members[members % 5 > 0]
+
+    monkeypatch.setattr(Graph, "nearest_of_each", forgetful)
+    assert 0.7 < (certify(every, built, rows, 300.0).recall or 0) < 0.9
 
 
 def test_without_pairs_there_is_no_recall(archive: Vectors, graph: Placed) -> None:
