@@ -89,7 +89,10 @@ def read(fields: Floats, maps: Floats, side: int) -> tuple[Floats, Floats]:
 
 def correlations(templates: Floats, fields: Floats, maps: Floats) -> Floats:
     """Return how well fields agree under maps, (m,) in -1..1; templates as :func:`template`."""
-    there, inside = read(fields, maps, templates.shape[1])
+    return _correlated(templates, *read(fields, maps, templates.shape[1]))
+
+
+def _correlated(templates: Floats, there: Floats, inside: Floats) -> Floats:
     both = np.einsum("mij,mij,mij->m", templates, there, inside)
     one = np.einsum("mij,mij,mij->m", templates, templates, inside)
     other = np.einsum("mij,mij,mij->m", there, there, inside)
@@ -125,15 +128,21 @@ def coarsely(ones: Floats, others: Floats, maps: Floats) -> tuple[Rows, Floats]:
         Their maps.
     """
     left, passed, found = np.arange(len(maps)), [], []
+    slopes = _slopes(ones)
     for number, least in enumerate(ROUNDS):
-        if number:
-            maps = stepped(ones, others, maps, _STEPS, _LARGEST_STEP)
-        agreement = correlations(ones, others, maps)
+        there, inside = read(others, maps, ones.shape[1])
+        agreement = _correlated(ones, there, inside)
         done = agreement >= (AGREED if number < len(ROUNDS) - 1 else least)
         passed.append(left[done])
         found.append(maps[done])
-        stay = (agreement >= least) & ~done
-        left, ones, others, maps = left[stay], ones[stay], others[stay], maps[stay]
+        stay = np.flatnonzero((agreement >= least) & ~done)
+        left, maps = left[stay], maps[stay]
+        ones, others, slopes = ones[stay], others[stay], slopes[stay]
+        if not len(left):
+            break
+        maps = _step(ones, slopes, there[stay], inside[stay], maps, _LARGEST_STEP)
+        for _ in range(_STEPS - 1):
+            maps = _step(ones, slopes, *read(others, maps, ones.shape[1]), maps, _LARGEST_STEP)
     return np.concatenate(passed), np.concatenate(found)
 
 
@@ -144,22 +153,29 @@ def finely(ones: Floats, others: Floats, maps: Floats) -> Floats:
 
 def stepped(templates: Floats, fields: Floats, maps: Floats, steps: int, largest: float) -> Floats:
     """Take some Gauss-Newton steps, none of which changes a number of the map by over `largest`."""
-    count, side, _ = templates.shape
-    if count == 0:
+    if len(templates) == 0:
         return maps
     slopes = _slopes(templates)
     for _ in range(steps):
-        there, inside = read(fields, maps, side)
-        error = (there - templates).reshape(count, -1)
-        weights = inside.reshape(count, -1) / (1 + (error / _OUTLIER) ** 2)
-        weighted = slopes * weights[:, None]
-        normal = weighted @ slopes.transpose(0, 2, 1)
-        damping = _DAMPING * np.trace(normal, axis1=1, axis2=2) / 6 + 1e-3
-        normal += np.eye(6, dtype=np.float32) * damping[:, None, None]
-        wanted = np.einsum("mij,mj->mi", weighted, error)
-        found = np.linalg.solve(normal, wanted[..., None])[..., 0]
-        maps = composed(maps, inverse(_moves(np.clip(found, -largest, largest))))
+        there, inside = read(fields, maps, templates.shape[1])
+        maps = _step(templates, slopes, there, inside, maps, largest)
     return maps
+
+
+def _step(
+    templates: Floats, slopes: Floats, there: Floats, inside: Floats, maps: Floats, largest: float
+) -> Floats:
+    """Take one step, from what `read` found under the maps."""
+    count = len(templates)
+    error = (there - templates).reshape(count, -1)
+    weights = inside.reshape(count, -1) / (1 + (error / _OUTLIER) ** 2)
+    weighted = slopes * weights[:, None]
+    normal = weighted @ slopes.transpose(0, 2, 1)
+    damping = _DAMPING * np.trace(normal, axis1=1, axis2=2) / 6 + 1e-3
+    normal += np.eye(6, dtype=np.float32) * damping[:, None, None]
+    wanted = weighted @ error[:, :, None]
+    found = np.linalg.solve(normal, wanted)[..., 0]
+    return composed(maps, inverse(_moves(np.clip(found, -largest, largest))))
 
 
 def _slopes(templates: Floats) -> Floats:
@@ -170,7 +186,7 @@ def _slopes(templates: Floats) -> Floats:
     right[:, :, 1:-1] = (templates[:, :, 2:] - templates[:, :, :-2]) * (side / 2)
     at = ((np.arange(side, dtype=np.float32) + 0.5) / side - 0.5)[:, None]
     six = [down * at, down * at.T, down, right * at, right * at.T, right]
-    return np.stack(six, axis=1).reshape(count, 6, -1)
+    return np.stack(six, axis=1).reshape(count, 6, side * side)
 
 
 def _moves(found: Floats) -> Floats:
@@ -189,6 +205,10 @@ def composed(outer: Floats, inner: Floats) -> Floats:
 
 def inverse(maps: Floats) -> Floats:
     """Return maps the other way round, (m, 2, 3) float32."""
-    back = np.linalg.inv(maps[..., :2])
-    shift = -(back @ maps[..., 2:])
-    return np.concatenate([back, shift], axis=-1).astype(np.float32)
+    a, b, y = maps[..., 0, 0], maps[..., 0, 1], maps[..., 0, 2]
+    c, d, x = maps[..., 1, 0], maps[..., 1, 1], maps[..., 1, 2]
+    result = np.empty_like(maps, np.float32)
+    result[..., 0, 0], result[..., 0, 1], result[..., 0, 2] = d, -b, b * x - d * y
+    result[..., 1, 0], result[..., 1, 1], result[..., 1, 2] = -c, a, c * y - a * x
+    result /= (a * d - b * c)[..., None, None]
+    return result

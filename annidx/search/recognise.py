@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain, count
 
 import numpy as np
@@ -340,5 +340,9 @@ def _looked_at(archive: Archive, asked: Pictures, some: Sightings, floor: float)
 def _numbers(prints: Stored) -> npt.NDArray[np.uint64]:
     """Return one number for each of some fingerprints, (m,), equal where they are."""
     words = np.ascontiguousarray(prints).view("<u8")
-    factors = np.random.default_rng(0).integers(1, 2**63, words.shape[1], np.uint64) * 2 + 1
-    return np.asarray((words * factors).sum(axis=1, dtype=np.uint64))
+    return np.asarray((words * _factors(words.shape[1])).sum(axis=1, dtype=np.uint64))
+
+
+@cache
+def _factors(count: int) -> npt.NDArray[np.uint64]:
+    return np.random.default_rng(0).integers(1, 2**63, count, np.uint64) * 2 + 1
