@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,19 +57,26 @@ def build(
     return building.build(folders, place(index), options, progress=progress)
 
 
-def open(index: str | os.PathLike[str] | None = None) -> Index:
+def open(
+    index: str | os.PathLike[str] | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Index:
     """Open the newest snapshot of an index, read-only.
 
     Parameters
     ----------
     index : path, optional
         The index directory; by default :func:`default_index`.
+    progress : callable, optional
+        Told how many pictures were compared, and of how many, while all pairs by fingerprint are
+        looked for: of 100,000 pictures that takes minutes.
 
     Raises
     ------
     IndexNotFound, IndexDamaged, IndexTooNew
     """
-    return Index(snapshot.current(place(index)))
+    return Index(snapshot.current(place(index)), progress)
 
 
 def rollback(

@@ -72,10 +72,14 @@ class Engines:
     Parameters
     ----------
     snapshot : Snapshot
+    progress : callable, optional
+        See :func:`annidx.open`.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(
+        self, snapshot: Snapshot, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.snapshot, self._progress = snapshot, progress
         self._lock = threading.Lock()
         self._vectors: dict[str, Vectors] = {}
         self._covers: dict[str, list[graphs.Usable]] = {}
@@ -243,7 +247,9 @@ class Engines:
         first = min(sides, key=Sides.possible) if sides else None
         asked = np.flatnonzero(live if first is None else live & first.smaller)
         used = self.recognition.engine(len(asked), views, engine, among)
-        parts = self.recognition.parts(limits, asked, views=views, engine=used, among=among)
+        parts = self.recognition.parts(
+            *(limits, asked), views=views, engine=used, among=among, progress=self._progress
+        )
         wanted = _wanted(parts, sides, keep)
         if nearest is not None:
             found, count = selfjoin.nearest_of(wanted, nearest, max_pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Unpack
@@ -49,6 +49,8 @@ class Index:
     ----------
     snapshot : Snapshot
         An open one; :func:`annidx.open` gives the newest.
+    progress : callable, optional
+        See :func:`annidx.open`.
 
     Attributes
     ----------
@@ -57,9 +59,11 @@ class Index:
         What searches it.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(
+        self, snapshot: Snapshot, progress: Callable[[int, int], None] | None = None
+    ) -> None:
         self.snapshot = snapshot
-        self.engines = Engines(snapshot)
+        self.engines = Engines(snapshot, progress)
         self._selection = Selection(snapshot)
 
     @property

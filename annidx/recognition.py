@@ -207,15 +207,20 @@ class Recognition:
         views: Views,
         engine: Engine,
         among: Flags | None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[RowPairs]:
-        """Yield the pairs of some rows with any, each once; their `distances` are chances."""
+        """Yield the pairs of some rows with any, each once; their `distances` are chances.
+
+        `progress` is told how many rows were asked, of how many.
+        """
         archive = self.archive if among is None else self.archive.only(among)
         copies = archive.copies
         for one, other in copies.pairs():
             sure = replace(equal(one, other), extrapolated=np.zeros(len(one), np.bool_))
             yield RowPairs(one, other, np.zeros(len(one)), sure)
         known: set[int] = set()
-        for found in recognise.of_rows(archive, asked, views=views, cast=self._cast(engine)):
+        cast = self._cast(engine)
+        for found in recognise.of_rows(archive, asked, views=views, cast=cast, progress=progress):
             chances, part = self.chances(found, limits)
             kept = (chances <= limits.chance) & (part.distances <= limits.distance)
             near = np.flatnonzero(kept)

@@ -14,7 +14,7 @@ import annidx
 from annidx import Filter, Index
 from annidx.errors import UsageError
 from annidx.options import Options
-from annidx.search import net
+from annidx.search import net, recognise
 from annidx.store import snapshot
 from tests.images.pictures import SHIPPED
 
@@ -265,3 +265,12 @@ def test_a_snapshot_that_measured_no_chances(tmp_path: Path) -> None:
     opened = annidx.open(tmp_path)
     with pytest.raises(UsageError, match="snapshot 1 measured no chances, cutoff_from needs one"):
         opened.find_pairs(cutoff_from=1, **METRIC)
+
+
+def test_a_join_tells_how_far_it_is(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies are compared once: 58 of the 63 pictures are."""
+    monkeypatch.setattr(recognise, "_TOGETHER", 25)
+    told: list[tuple[int, int]] = []
+    opened = annidx.open(index.snapshot.index, progress=lambda *each: told.append(each))
+    assert len(opened.find_pairs(**METRIC)) > 0
+    assert told == [(25, 58), (50, 58), (58, 58)]

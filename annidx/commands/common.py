@@ -122,8 +122,9 @@ def index_path(args: argparse.Namespace) -> Path:
 def open_index(args: argparse.Namespace) -> Index:
     """Open the index that the options name."""
     import annidx  # noqa: PLC0415 - heavy from here on
+    from annidx.commands.meter import comparing_meter  # noqa: PLC0415 - imports this module
 
-    return annidx.open(index_path(args))
+    return annidx.open(index_path(args), progress=comparing_meter(args))
 
 
 def print_json(fields: Mapping[str, Any]) -> None:

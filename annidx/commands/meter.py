@@ -1,10 +1,11 @@
-"""Progress of a build: a bar on a terminal, status lines with ``--json``."""
+"""Progress: of a build a bar on a terminal, status lines with ``--json``; of a search a bar."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from annidx.commands.common import print_json
@@ -19,13 +20,35 @@ STAGES = {
 }
 
 
+def comparing_meter(args: argparse.Namespace) -> Callable[[int, int], None] | None:
+    """Return what shows on a terminal how many pictures were compared; None elsewhere."""
+    if not _shows_bar(args):
+        return None
+    bars: list[Any] = []
+
+    def show(done: int, of: int) -> None:
+        if not bars:
+            from tqdm import tqdm  # noqa: PLC0415 - 84 ms that only a terminal needs
+
+            bars.append(tqdm(desc="comparing", unit=" pictures", total=of, leave=False, delay=1))
+        bars[0].update(done - bars[0].n)
+        if done >= of:
+            bars.pop().close()
+
+    return show
+
+
+def _shows_bar(args: argparse.Namespace) -> bool:
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return terminal and not args.quiet and not args.json
+
+
 class Meter:
     """Shows progress: a bar on a terminal, status lines with --json, else nothing."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._json = args.json
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._shows_bar = terminal and not args.quiet and not args.json
+        self._shows_bar = _shows_bar(args)
         self._bar: Any = None
         self._last = time.monotonic()
         self._started = self._last

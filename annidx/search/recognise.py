@@ -163,11 +163,13 @@ def of_rows(
     views: Views,
     floor: float = FLOOR,
     cast: Cast = SCAN,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Sightings]:
     """Yield pairs of some rows with any live row, `one` and `other` rows, one < other.
 
     Copies are left out but for one of each. Some pairs come twice, if they look different from both
     sides: what fitted better then comes last.
+    `progress` is told how many rows were asked, of how many.
     Crops need no looking for larger pictures: those are asked for their crops, if all are asked.
     """
     leaders = np.unique(archive.copies.stands[rows])
@@ -178,6 +180,8 @@ def of_rows(
         search = _Search(archive, archive.take(some), some, views, floor, cast, parts, before)
         found = search.found()
         found = replace(found, one=some[found.one])
+        if progress is not None:
+            progress(min(start + _TOGETHER, len(leaders)), len(leaders))
         yield found.swapped(found.one > found.other)
 
 
