@@ -4,6 +4,9 @@ Two files of one group are a true pair. Pictures and files depend on kind and nu
 the day. Sets:
 
 * attacks: the 52 edits of ../shared/bench/attacks.py of some photos, other photos beside;
+* transformed: what imagededup's benchmark does to photos of UKBench, one photo an object: cut to
+  7/8, flipped either way, turned by 25 degrees, squeezed to a square;
+* views: UKBench itself, four photos an object from other sides, which are no copies;
 * others: kinds of edits that attacks.py does not have; nothing may be trained on them;
 * bursts, brackets: frames of one scene, made from large photos: same-scene, no edits;
 * products: one object in several colours, on white: no edits of each other;
@@ -20,12 +23,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -89,6 +94,46 @@ def attacks(out: Path, args: argparse.Namespace) -> dict[str, int]:
             yield picture.name, picture.group, picture.role
 
     return write_truth(out, rows())
+
+
+def transformed(out: Path, args: argparse.Namespace) -> dict[str, int]:
+    """Write the edits of imagededup's benchmark of the first photo of each object."""
+
+    def pictures() -> Iterator[Picture]:
+        for number, path in enumerate(_objects()[::4]):
+            image, rng = _read(path), generator("transformed", "crop", number)
+            edits = {
+                "orig": image,
+                "crop7/8": _seven_eighths(image, rng),
+                "flip": ImageOps.mirror(image),
+                "upside-down": ImageOps.flip(image),
+                "turn25": image.rotate(25, Image.Resampling.BICUBIC),
+                "square": image.resize((image.height, image.height)),
+            }
+            for role, edit in edits.items():
+                name = f"g{number:04d}__{role.replace('/', '-')}.jpg"
+                yield Picture(name, f"g{number:04d}", role, edit, {"quality": 95})
+
+    return write(out, pictures())
+
+
+def views(out: Path, args: argparse.Namespace) -> dict[str, int]:
+    """Copy the photos of UKBench; those of one object are a group."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [Path(shutil.copy(path, out)) for path in _objects()]
+    rows = ((path.name, f"object{number // 4:03d}", "view") for number, path in enumerate(paths))
+    return write_truth(out, rows)
+
+
+def _objects() -> list[Path]:
+    """Return the photos of UKBench, four of each object, one object after the other."""
+    return sorted((SHARED / "data" / "ukbench400").glob("*.jpg"))
+
+
+def _seven_eighths(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    width, height = image.width * 7 // 8, image.height * 7 // 8
+    left, top = rng.integers(image.width - width + 1), rng.integers(image.height - height + 1)
+    return image.crop((int(left), int(top), int(left) + width, int(top) + height))
 
 
 def others(out: Path, args: argparse.Namespace) -> dict[str, int]:
@@ -190,6 +235,8 @@ def _read(path: Path) -> Image.Image:
 
 SETS: dict[str, Callable[[Path, argparse.Namespace], dict[str, int]]] = {
     "attacks": attacks,
+    "transformed": transformed,
+    "views": views,
     "others": others,
     "bursts": bursts,
     "brackets": brackets,
