@@ -45,6 +45,13 @@ class PictureUnreadable(AnnidxError, ValueError):
         self.status = status
 
 
+class PictureNotFound(AnnidxError, LookupError):
+    """There is no picture of that number, or no upload of that key."""
+
+    exit_code = 1
+    http_status = 404
+
+
 class IndexNotFound(AnnidxError, FileNotFoundError):
     """There is no index, or none with a snapshot, at the place that was named."""
 

@@ -23,11 +23,12 @@ from annidx.asking import (
     Search,
     VectorOptions,
 )
+from annidx.catalogue import Catalogue
 from annidx.descriptors import SIGNATURE, THUMB, Descriptor, default_metric, descriptor
 from annidx.engines import Engines, Joined, Measured
 from annidx.found import Answer, Groups, Matches, Neighbours, Pairs
 from annidx.kinds import DUPLICATES, KINDS, Explanation, Kind
-from annidx.model import IGNORED, Engine
+from annidx.model import IGNORED, Engine, Record
 from annidx.nearest import Nearest, limited
 from annidx.pairlist import OrderedPairs
 from annidx.search import confirm
@@ -65,6 +66,7 @@ class Index:
         self.snapshot = snapshot
         self.engines = Engines(snapshot, progress)
         self._selection = Selection(snapshot)
+        self._catalogue = Catalogue(snapshot)
 
     @property
     def manifest(self) -> Manifest:
@@ -169,6 +171,19 @@ class Index:
         stored = queries.encoded(measure, vectors)
         asked = [Asked(f"<vector {at}>") for at in range(len(stored))]
         return self._matches(measure, limit, stored, asked, wanted)
+
+    def picture(self, image_id: int) -> Record:
+        """Return a picture of the index by its number, as a source for :meth:`query`.
+
+        Raises
+        ------
+        PictureNotFound
+        """
+        return self._catalogue.record(image_id)
+
+    def picture_ids(self) -> npt.NDArray[np.int64]:
+        """Return the numbers of the readable pictures, ascending."""
+        return self._catalogue.numbers
 
     def has(self, source: Any, **options: Unpack[HasOptions]) -> Matches:
         """Tell whether the archive has a picture; see :meth:`query` for the options.
