@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annidx.errors import UsageError
-from annidx.fields import looked_at, path_fields
 from annidx.found import Answer, Match, Pair
 from annidx.kinds import Explanation
 from annidx.place import default_index
@@ -200,24 +199,6 @@ def nearness_text(found: Match | Pair) -> str:
 def differences_note(explanation: Explanation) -> str:
     """Return what differs, in brackets, or nothing."""
     return f"  ({explanation.words})" if explanation.words else ""
-
-
-def match_fields(match: Match) -> dict[str, Any]:
-    """Return the JSON fields of a match."""
-    return {
-        **path_fields("path", match.raw_path),
-        "distance": match.distance,
-        "metric": match.metric,
-        "kind": match.kind,
-        "transform": match.transform,
-        "image_id": match.image_id,
-        "width": match.width,
-        "height": match.height,
-        "size": match.size,
-        "format": match.format,
-        "low_information": match.low_information,
-        **looked_at(match),
-    }
 
 
 def answer_fields(

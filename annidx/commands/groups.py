@@ -19,8 +19,7 @@ from annidx.commands.common import (
     print_summary,
 )
 from annidx.commands.searching import add_search_options, search_options
-from annidx.fields import path_fields
-from annidx.found import Group
+from annidx.fields import group_fields
 
 HELP = "groups of near-duplicates"
 DESCRIPTION = """\
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     paths = Paths(index)
     for group in found:
         if args.json:
-            print_json(_fields(group))
+            print_json(group_fields(group))
             continue
         spread = f"diameter {distance_text(group.diameter).strip()}"
         freed = f"{bytes_text(group.freed_bytes)} could be freed"
@@ -80,22 +79,3 @@ def run(args: argparse.Namespace) -> int:
         sentence += "those of different pages of writing do (--unconfirmed)"
     print_summary(args, fields, sentence)
     return 0
-
-
-def _fields(group: Group) -> dict[str, object]:
-    named = [path_fields("path", path) for path in group.raw_paths]
-    fields: dict[str, object] = {
-        "group": group.number,
-        "linkage": group.linkage,
-        "paths": [each["path"] for each in named],
-        "size": len(named),
-        "diameter": group.diameter,
-        "weakest": group.weakest,
-        "freed_bytes": group.freed_bytes,
-        "metric": group.metric,
-    }
-    if group.protected:
-        fields["protected"] = [path in group.protected for path in group.raw_paths]
-    if any("path_base64" in each for each in named):
-        fields["paths_base64"] = [each.get("path_base64") for each in named]
-    return fields

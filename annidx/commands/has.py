@@ -12,7 +12,6 @@ from annidx.commands.common import (
     answer_fields,
     answer_sentence,
     companions_left_out,
-    match_fields,
     nearness_text,
     open_index,
     plural,
@@ -23,7 +22,7 @@ from annidx.commands.common import (
 )
 from annidx.commands.query import add_files, exit_code, file_names, note, read_files
 from annidx.commands.searching import add_search_options, search_options
-from annidx.fields import path_fields
+from annidx.fields import match_fields, path_fields
 
 HELP = "do I have this picture? exit 0 found, 20 not"
 DESCRIPTION = """\

@@ -17,7 +17,6 @@ from annidx.commands.common import (
     answer_sentence,
     companions_left_out,
     differences_note,
-    match_fields,
     nearness_text,
     open_index,
     plural,
@@ -29,7 +28,7 @@ from annidx.commands.common import (
 )
 from annidx.commands.searching import add_search_options, search_options
 from annidx.errors import PictureUnreadable, UsageError
-from annidx.fields import path_fields
+from annidx.fields import match_fields, path_fields
 from annidx.found import Answer, Match, Matches
 from annidx.model import Record
 from annidx.native import quiet_stderr
