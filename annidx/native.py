@@ -76,3 +76,10 @@ def give_back_large_blocks() -> None:
     if mallopt is not None:
         m_mmap_threshold = -3
         mallopt(m_mmap_threshold, 8 * 1024**2)
+
+
+def give_back_free_memory() -> None:
+    """Have glibc give back what is free in the middle of its heap, too: after much was dropped."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

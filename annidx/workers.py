@@ -228,6 +228,7 @@ class _Supervisor(Generic[T, R]):
                     if self.next == self.ends[0]:
                         self.ends.popleft()
                     yield result
+                    self.napping = False  # the consumer may have taken its time, and brought more
                 self.hand_out()
         finally:
             for worker in self.workers:

@@ -301,7 +301,11 @@ def picture_record(picture: Picture, names: Sequence[str] = DEFAULT_DESCRIPTORS)
     )
 
 
-def bytes_record(data: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Record:
+def bytes_record(
+    data: bytes,
+    names: Sequence[str] = DEFAULT_DESCRIPTORS,
+    limits: decode.Limits = QUERY_LIMITS,
+) -> Record:
     """Describe a picture that is held in memory as the bytes of a file.
 
     Raises
@@ -310,7 +314,7 @@ def bytes_record(data: bytes, names: Sequence[str] = DEFAULT_DESCRIPTORS) -> Rec
     """
     task = Task(File(0, b"", len(data), 0, 0, 0), b"", alone=True)
     digest = content.content_hash(data)
-    record = Extractor(names, QUERY_LIMITS).describe(task, time.time_ns(), data, digest)
+    record = Extractor(names, limits).describe(task, time.time_ns(), data, digest)
     if isinstance(record, Again):  # pragma: no cover - only of what is not alone
         message = "a picture that is alone was sent back"
         raise TypeError(message)
