@@ -22,7 +22,7 @@ from annidx.errors import AnnidxError
 
 VERBS = (
     *("build", "roots", "query", "has", "pairs", "groups", "export"),
-    *("status", "verify", "snapshots", "rollback", "prune", "schedule", "demo"),
+    *("status", "verify", "snapshots", "rollback", "prune", "schedule", "serve", "demo"),
 )
 INTERRUPTED = 130
 

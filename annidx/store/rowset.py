@@ -18,12 +18,9 @@ import pyarrow as pa
 
 from annidx.model import Record
 from annidx.store.manifest import SegmentEntry
-from annidx.store.segment import Segment
+from annidx.store.segment import Segment, taken
 
 Rows = npt.NDArray[np.intp]
-
-FEW = 64
-"""So many rows are read one by one: take() would import pyarrow.compute."""
 
 
 class Rowset:
@@ -73,8 +70,8 @@ class Rowset:
         for segment, places, local in self._split(rows):
             for name in names:
                 into = result[name]
-                taken = _taken(segment.column(name), local)
-                for place, value in zip(places.tolist(), taken, strict=True):
+                values = taken(segment.column(name), local)
+                for place, value in zip(places.tolist(), values, strict=True):
                     into[place] = value
         return result
 
@@ -140,13 +137,6 @@ class Rowset:
         for owner in sorted(set(owners.tolist())):  # np.unique takes longer for a few rows
             places = np.flatnonzero(owners == owner)
             yield self.segments[owner], places, np.asarray(rows)[places] - self.starts[owner]
-
-
-def _taken(column: pa.Array, rows: Rows) -> list[Any]:
-    if len(rows) <= FEW:
-        return [column[at].as_py() for at in rows.tolist()]
-    taken: list[Any] = column.take(pa.array(rows)).to_pylist()
-    return taken
 
 
 def without(rowset: Rowset, gone: npt.NDArray[np.bool_]) -> list[SegmentEntry]:

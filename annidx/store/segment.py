@@ -57,6 +57,9 @@ _FACTS: tuple[tuple[str, Any], ...] = (
 OF_FILE = ("root_id", "path", "size", "mtime_ns", "device", "inode", "companions")
 """The columns that make up a :class:`annidx.model.File`."""
 
+FEW = 64
+"""So many rows are read one by one: take() would import pyarrow.compute."""
+
 _MASK64 = (1 << 64) - 1  # network file systems report devices and inodes as they like
 _PAGE_HEADER_BYTES = 64  # a Thrift page header; 27 measured
 
@@ -241,8 +244,7 @@ class Segment:
 
     def records(self, rows: Sequence[int] | npt.NDArray[np.intp]) -> Iterator[Record]:
         """Yield rows as records, with their descriptors."""
-        indices = pa.array(np.asarray(rows, np.int64))
-        facts = {name: self.column(name).take(indices).to_pylist() for name, _ in _FACTS}
+        facts = {name: taken(self.column(name), np.asarray(rows, np.intp)) for name, _ in _FACTS}
         stored = {name: self.descriptor(name) for name in self.descriptor_names}
         for at, row in enumerate(rows):
             values = {name: column[at] for name, column in facts.items()}
@@ -269,6 +271,14 @@ REPAIR = 'Run "annidx build": it extracts the pictures of this segment anew.'
 
 _ADDED: dict[str, Any] = {"companions": [], "subsecond": "", "exposure": ""}
 """Columns that older segments of this format do not have, and what stands for them."""
+
+
+def taken(column: pa.Array, rows: npt.NDArray[np.intp]) -> list[Any]:
+    """Return a column at some rows as Python values."""
+    if len(rows) <= FEW:
+        return [column[at].as_py() for at in rows.tolist()]
+    values: list[Any] = column.take(pa.array(rows)).to_pylist()
+    return values
 
 
 def _column(field: pa.Field, records: Sequence[Record]) -> pa.Array:

@@ -1,0 +1,201 @@
+"""What a service holds open: for each name one index, swapped by a single assignment.
+
+A request takes the index once and keeps it to its end, so that no answer mixes two snapshots. What
+a newer one replaces is freed when the last request that has it is done.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from annidx import api
+from annidx.errors import AnnidxError, IndexNotFound
+from annidx.index import Index
+from annidx.native import give_back_free_memory
+from annidx.store import files, snapshot
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 30.0
+"""A snapshot that could not be opened is tried again after that, though nothing has changed."""
+
+
+class NotLoaded(AnnidxError):
+    """The index is still being opened, or cannot be."""
+
+    http_status = 503
+
+
+class UnknownIndex(AnnidxError, LookupError):
+    """No index of that name is served."""
+
+    http_status = 404
+
+
+class Held:
+    """One index that is kept up to date.
+
+    Parameters
+    ----------
+    name : str
+    place : Path
+        Its directory.
+    """
+
+    def __init__(self, name: str, place: Path) -> None:
+        self.name, self.place = name, place
+        self._index: Index | None = None
+        self._lock = threading.Lock()
+        self._seen: list[str] = []
+        self._tried = 0.0
+        self._failed = False
+        self.reason = "it is being opened"
+        self.reloads = self.failures = 0
+
+    @property
+    def index(self) -> Index:
+        """The newest snapshot that could be opened.
+
+        Raises
+        ------
+        NotLoaded
+        """
+        index = self._index
+        if index is None:
+            message = f"index {self.name!r} is not ready: {self.reason}"
+            raise NotLoaded(message)
+        return index
+
+    @property
+    def is_loaded(self) -> bool:
+        """True once a snapshot is open."""
+        return self._index is not None
+
+    def age_s(self) -> float:
+        """Return how long ago the snapshot that is held was published, in seconds."""
+        created = datetime.fromisoformat(self.index.manifest.created)
+        return max(0.0, time.time() - created.timestamp())
+
+    def load(self) -> bool:
+        """Open the newest snapshot and make it the one that is held; tell whether it is another.
+
+        Raises
+        ------
+        AnnidxError, OSError
+            When it cannot be opened; what is held stays.
+        """
+        with self._lock:
+            self._tried = time.monotonic()
+            self._failed = True
+            self._seen = [path.name for path in files.manifest_paths(self.place)]
+            try:
+                is_new = self._load()
+            except (AnnidxError, OSError) as error:
+                self.failures += 1
+                self.reason = str(error)
+                raise
+            self._failed = False
+        if is_new:
+            # Engines and what they lend out refer to each other: the collector frees a snapshot.
+            gc.collect()
+            give_back_free_memory()
+        return is_new
+
+    def _load(self) -> bool:
+        opened = api.open(self.place)
+        if self._index is not None:
+            if self._index.manifest == opened.manifest:
+                return False
+            self.reloads += 1
+        _warm(opened)
+        self._index = opened
+        return True
+
+    def refresh(self) -> None:
+        """Load the newest snapshot if the folder of snapshots has changed; never raises."""
+        try:
+            names = [path.name for path in files.manifest_paths(self.place)]
+            again = self._failed and time.monotonic() - self._tried > RETRY_S
+            if names != self._seen or again:
+                self.load()
+        except (AnnidxError, OSError) as error:
+            log.warning("index %s: %s", self.name, error)
+
+
+def _warm(opened: Index) -> None:
+    """Ask a first query, so that graphs and columns are in memory before anybody waits for them."""
+    for image_id in opened.picture_ids()[:1].tolist():
+        opened.query(opened.picture(image_id))
+
+
+class Holder:
+    """All indexes of a service.
+
+    Parameters
+    ----------
+    places : Mapping of str to Path
+        Directories by name; the first is the one that is meant when none is named.
+    """
+
+    def __init__(self, places: Mapping[str, Path]) -> None:
+        self.held = {name: Held(name, place) for name, place in places.items()}
+        self.default = next(iter(self.held))
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def of(self, name: str | None = None) -> Held:
+        """Return an index by its name, or the default one.
+
+        Raises
+        ------
+        UnknownIndex
+        """
+        try:
+            return self.held[name or self.default]
+        except KeyError:
+            message = f"there is no index {name!r}: expected one of {', '.join(self.held)}"
+            raise UnknownIndex(message) from None
+
+    def check(self) -> None:
+        """Tell before anything is opened what no waiting will mend.
+
+        Raises
+        ------
+        IndexNotFound, IndexTooNew, IndexDamaged
+        """
+        for held in self.held.values():
+            if snapshot.current_manifest(held.place) is None:
+                message = f'{held.place}: nothing was built here yet. Run "annidx build" first.'
+                raise IndexNotFound(message)
+
+    def start(self, poll_s: float) -> None:
+        """Open all of them, and look every `poll_s` seconds for newer ones, in threads."""
+        for held in self.held.values():
+            watch = _watching(held, self._stop, poll_s)
+            thread = threading.Thread(target=watch, name=f"watch {held.name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(5.0)
+
+
+def _watching(held: Held, stop: threading.Event, poll_s: float) -> Callable[[], None]:
+    def watch() -> None:
+        # Listing a folder of a dozen names takes 20 microseconds, and unlike inotify it works on
+        # network file systems as well.
+        while True:
+            held.refresh()
+            if stop.wait(poll_s):
+                return
+
+    return watch

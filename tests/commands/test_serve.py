@@ -1,0 +1,106 @@
+"""annidx serve: where it listens, what it refuses, how it ends; through the real command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.commands.running import Word, complaint, entry_point, environment, usage_error
+
+
+@contextlib.contextmanager
+def serving(*words: Word, code: int = 0) -> Iterator[subprocess.Popen[str]]:
+    """Run ``annidx serve`` until the block ends, by SIGTERM if it has not ended by then."""
+    command = [str(entry_point()), "serve", *map(str, words)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment({})
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.terminate()
+            said = running.stderr.read() if running.stderr else ""
+    assert running.returncode == code, said
+    assert "Traceback" not in said
+
+
+def line(running: subprocess.Popen[str]) -> str:
+    assert running.stdout is not None
+    return running.stdout.readline()
+
+
+def test_it_says_where_it_listens_and_ends_with_a_summary(index: Path) -> None:
+    with serving("--index", index, "--port", "0", "--json") as running:
+        told = json.loads(line(running))
+        assert told["message_type"] == "listening"
+        assert told["address"].startswith("http://127.0.0.1:")
+        assert httpx.get(f"{told['address']}/livez").status_code == 200
+        running.terminate()
+        summary = json.loads(line(running))
+    assert (summary["message_type"], summary["requests"]) == ("summary", 1)
+
+
+def test_ctrl_c_ends_it_as_everything(index: Path) -> None:
+    with serving("--index", index, "--port", "0", code=130) as running:
+        assert line(running).startswith("listening on http://127.0.0.1:")
+        running.send_signal(signal.SIGINT)
+        assert line(running) == "0 requests answered\n"
+
+
+def test_a_socket_goes_when_it_ends(index: Path, tmp_path: Path) -> None:
+    place = tmp_path / "socket"
+    with serving("--index", index, "--socket", place) as running:
+        assert line(running) == f"listening on unix:{place}\n"
+        assert place.is_socket()
+    assert not place.exists()
+
+
+def test_indexes_have_names(index: Path, unlike: Path) -> None:
+    names = ("--name", f"one={unlike}", "--name", f"two={index}")
+    with serving("--port", "0", "--json", *names) as running:
+        where = json.loads(line(running))["address"]
+        with httpx.Client(base_url=where, transport=httpx.HTTPTransport(retries=2)) as client:
+            while client.get("/readyz").status_code == 503:
+                pass
+            assert client.get("/v1/snapshot").json()["pictures"] == 2
+            two = client.get("/v1/snapshot?index=two").json()
+    assert (two["pictures"], two["indexes"]) == (63, ["one", "two"])
+
+
+def test_what_makes_no_sense_is_refused(index: Path, tmp_path: Path) -> None:
+    assert "--token-file" in complaint("serve", "--host", "0.0.0.0", index=index, code=2)
+    token = tmp_path / "token"
+    token.write_text("short")
+    token.chmod(0o600)
+    assert "16 or more" in complaint("serve", "--token-file", token, index=index, code=2)
+    token.chmod(0o644)
+    assert "chmod 600" in complaint("serve", "--token-file", token, index=index, code=1)
+    assert "expected NAME=DIR" in complaint("serve", "--name", "x", index=index, code=2)
+    assert "expected NAME=DIR" in complaint("serve", "--name", "a b=x", index=index, code=2)
+    twice = ("--name", "default=x")
+    assert "another index of that name" in complaint("serve", *twice, index=index, code=2)
+    assert "0 to 65535" in usage_error("serve", "--port", "65536", index=index)
+
+
+def test_no_index_is_said_at_once(tmp_path: Path, index: Path) -> None:
+    complaint("serve", "--port", "0", index=tmp_path, code=10)
+    complaint("serve", "--port", "0", "--name", f"b={tmp_path}", index=index, code=10)
+
+
+def test_a_port_that_is_taken_is_said(index: Path) -> None:
+    with serving("--index", index, "--port", "0", "--json") as running:
+        port = json.loads(line(running))["address"].rpartition(":")[2]
+        said = complaint("serve", "--port", port, index=index, code=1)
+        assert f"cannot listen on 127.0.0.1:{port}" in said
+
+
+@pytest.mark.parametrize("option", ["--max-upload", "--workers", "--max-age"])
+def test_limits_are_read(option: str) -> None:
+    assert "expected" in usage_error("serve", option, "-3x")

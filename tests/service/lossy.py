@@ -1,0 +1,31 @@
+"""What a decoder of tests does instead of decoding: dies, hangs, eats memory. Runs in workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from annidx.model import Record
+from annidx.service.decoding import Refused, Sent, describe
+
+
+def lossy(sent: Sent) -> Record | Refused:
+    """Do what the picture says."""
+    what = bytes(sent.data[:9])
+    if what == b"\xff\xd8CRASH  ":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if what == b"\xff\xd8HANG   ":
+        time.sleep(600)
+    if what == b"\xff\xd8MEMORY ":
+        return describe(_Greedy(sent.data, sent.names, sent.limits))
+    return describe(sent)
+
+
+class _Greedy(Sent):
+    """Takes a gigabyte when its bytes are looked at."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "data":
+            return bytearray(10**9)
+        return super().__getattribute__(name)
