@@ -25,7 +25,8 @@ def serving(*words: Word, code: int = 0) -> Iterator[subprocess.Popen[str]]:
         try:
             yield running
         finally:
-            running.terminate()
+            if running.poll() is None:
+                running.terminate()
             said = running.stderr.read() if running.stderr else ""
     assert running.returncode == code, said
     assert "Traceback" not in said
@@ -44,6 +45,7 @@ def test_it_says_where_it_listens_and_ends_with_a_summary(index: Path) -> None:
         assert httpx.get(f"{told['address']}/livez").status_code == 200
         running.terminate()
         summary = json.loads(line(running))
+        running.wait(60)
     assert (summary["message_type"], summary["requests"]) == ("summary", 1)
 
 
@@ -52,6 +54,7 @@ def test_ctrl_c_ends_it_as_everything(index: Path) -> None:
         assert line(running).startswith("listening on http://127.0.0.1:")
         running.send_signal(signal.SIGINT)
         assert line(running) == "0 requests answered\n"
+        running.wait(60)
 
 
 def test_a_socket_goes_when_it_ends(index: Path, tmp_path: Path) -> None:
