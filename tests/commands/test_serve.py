@@ -43,25 +43,25 @@ def test_it_says_where_it_listens_and_ends_with_a_summary(index: Path) -> None:
         assert told["message_type"] == "listening"
         assert told["address"].startswith("http://127.0.0.1:")
         assert httpx.get(f"{told['address']}/livez").status_code == 200
+        port = told["address"].rpartition(":")[2]
+        said = complaint("serve", "--port", port, index=index, code=1)
+        assert f"cannot listen on 127.0.0.1:{port}" in said
         running.terminate()
         summary = json.loads(line(running))
         running.wait(60)
     assert (summary["message_type"], summary["requests"]) == ("summary", 1)
 
 
-def test_ctrl_c_ends_it_as_everything(index: Path) -> None:
-    with serving("--index", index, "--port", "0", code=130) as running:
-        assert line(running).startswith("listening on http://127.0.0.1:")
+def test_ctrl_c_ends_it_as_everything_and_takes_the_socket_along(
+    index: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "socket"
+    with serving("--index", index, "--socket", place, code=130) as running:
+        assert line(running) == f"listening on unix:{place}\n"
+        assert place.is_socket()
         running.send_signal(signal.SIGINT)
         assert line(running) == "0 requests answered\n"
         running.wait(60)
-
-
-def test_a_socket_goes_when_it_ends(index: Path, tmp_path: Path) -> None:
-    place = tmp_path / "socket"
-    with serving("--index", index, "--socket", place) as running:
-        assert line(running) == f"listening on unix:{place}\n"
-        assert place.is_socket()
     assert not place.exists()
 
 
@@ -95,13 +95,6 @@ def test_what_makes_no_sense_is_refused(index: Path, tmp_path: Path) -> None:
 def test_no_index_is_said_at_once(tmp_path: Path, index: Path) -> None:
     complaint("serve", "--port", "0", index=tmp_path, code=10)
     complaint("serve", "--port", "0", "--name", f"b={tmp_path}", index=index, code=10)
-
-
-def test_a_port_that_is_taken_is_said(index: Path) -> None:
-    with serving("--index", index, "--port", "0", "--json") as running:
-        port = json.loads(line(running))["address"].rpartition(":")[2]
-        said = complaint("serve", "--port", port, index=index, code=1)
-        assert f"cannot listen on 127.0.0.1:{port}" in said
 
 
 @pytest.mark.parametrize("option", ["--max-upload", "--workers", "--max-age"])
