@@ -101,11 +101,14 @@ class Limits:
         Predicted peak bytes of decoding and describing it, with the bytes of its file.
     beside : int
         Bytes that others may take at the same time, to say what limit for all would do.
+    side : int
+        JPEGs are decoded at 1/2 to 1/8 as long as both sides keep so many pixels.
     """
 
     pixels: int = MAX_PIXELS
     memory: int = MAX_MEMORY
     beside: int = 0
+    side: int = DRAFT_SIDE
 
     def too_much(self, needed: int) -> str:
         """Say that a picture needs more memory than it may take, and which --memory would do."""
@@ -305,7 +308,7 @@ def _open(data: bytes, limits: Limits) -> _Opened:
     opened = _Opened(image, (0, 0, *image.size), size, 1)
     # Pillow's other plugins have no drafts, or take a thumbnail for one.
     if image.format in ("JPEG", "MPO") and width * height >= DRAFT_PIXELS:
-        drafted = image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
+        drafted = image.draft("RGB", (limits.side, limits.side))
         if drafted is not None:
             opened.box = drafted[1]
             opened.scale = round(width / drafted[1][2])

@@ -97,6 +97,21 @@ class Picture:
             small = small.resize((width, height), Image.Resampling.BICUBIC, box=self.box)
         return np.asarray(_to_srgb(small, self.profile))
 
+    def jpeg(self, side: int) -> bytes:
+        """Return it as a JPEG file without metadata; never enlarged.
+
+        Parameters
+        ----------
+        side : int
+            Of the longer side, pixels, at most.
+        """
+        width, height = self.box[2] - self.box[0], self.box[3] - self.box[1]
+        scale = min(1.0, side / max(width, height))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        written = io.BytesIO()
+        Image.fromarray(self.rgb(*size)).save(written, "JPEG", quality=85)
+        return written.getvalue()
+
     def gray(self) -> npt.NDArray[np.uint8]:
         """Return ITU-R 601 luma, (h, w) uint8, with a short side of at most 160 pixels."""
         is_srgb = _transform(self.profile, self.image.mode) is None

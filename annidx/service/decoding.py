@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from annidx.errors import PictureUnreadable, WorkerError
-from annidx.images import extract
+from annidx.images import extract, shown
 from annidx.images.decode import NO_MEMORY, Limits
-from annidx.model import Record
+from annidx.model import File, Record
 from annidx.native import at_most
 from annidx.workers import Lost, map_items, warm_up
 
@@ -47,14 +47,25 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A file of the index to make a small JPEG of: see :func:`annidx.images.shown.thumbnail`."""
+
+    file: File
+    side: int
+    limits: Limits
+
+
 Outcome = Any
 
 
-def describe(sent: Sent) -> Record | Refused:
-    """Describe a picture; what runs in the workers."""
+def decode(item: Sent | Shown) -> Record | bytes | Refused:
+    """Describe a picture, or make a small one of it; what runs in the workers."""
     try:
-        with at_most(sent.limits.memory + extract.SPARE_BYTES):
-            return extract.bytes_record(sent.data, sent.names, sent.limits)
+        with at_most(item.limits.memory + extract.SPARE_BYTES):
+            if isinstance(item, Shown):
+                return shown.thumbnail(item.file, item.side, item.limits)
+            return extract.bytes_record(item.data, item.names, item.limits)
     except PictureUnreadable as error:
         return Refused(error.status, str(error))
     except MemoryError:
@@ -67,7 +78,7 @@ class Decoder:
     Parameters
     ----------
     function : callable
-        What it does with each item: importable there, :func:`describe` or another.
+        What it does with each item: importable there, `decode` or another.
     timeout_s : float
     """
 
@@ -129,7 +140,7 @@ class Decoders:
         count: int,
         limits: Limits,
         timeout_s: float,
-        function: Callable[[Any], Outcome] = describe,
+        function: Callable[[Any], Outcome] = decode,
     ) -> None:
         self._limits = limits
         self._all = [Decoder(function, timeout_s) for _ in range(count)]
@@ -157,9 +168,18 @@ class Decoders:
         PictureUnreadable
             Also when it has killed its decoder or took too long.
         """
+        record: Record = self._decoded(Sent(data, names, self._limits))
+        return record
+
+    def thumbnail(self, file: File, side: int) -> bytes:
+        """Return a file of the index as a small JPEG; see :func:`annidx.images.shown.thumbnail`."""
+        written: bytes = self._decoded(Shown(file, side, self._limits))
+        return written
+
+    def _decoded(self, item: Sent | Shown) -> Any:
         decoder = self._free.get()
         try:
-            outcome: Record | Refused = decoder(Sent(data, names, self._limits))
+            outcome = decoder(item)
         finally:
             self._free.put(decoder)
         if isinstance(outcome, Refused):

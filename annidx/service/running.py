@@ -14,7 +14,7 @@ from starlette.responses import Response
 from annidx.fields import match_fields
 from annidx.found import Answer, Matches
 from annidx.images.decode import Limits
-from annidx.service.decoding import Decoders, describe
+from annidx.service.decoding import Decoders, decode
 from annidx.service.holder import Holder
 from annidx.service.measures import Measures
 from annidx.service.settings import Settings
@@ -37,7 +37,7 @@ class Service:
 
     holder: Holder
     settings: Settings
-    decode: Callable[[Any], Any] = describe
+    decode: Callable[[Any], Any] = decode
     measures: Measures = field(default_factory=Measures)
     pool: Pool = field(init=False)
     joins: Pool = field(init=False)

@@ -7,10 +7,10 @@ import signal
 import time
 
 from annidx.model import Record
-from annidx.service.decoding import Refused, Sent, describe
+from annidx.service.decoding import Refused, Sent, decode
 
 
-def lossy(sent: Sent) -> Record | Refused:
+def lossy(sent: Sent) -> Record | bytes | Refused:
     """Do what the picture says."""
     what = bytes(sent.data[:9])
     if what == b"\xff\xd8CRASH  ":
@@ -18,8 +18,8 @@ def lossy(sent: Sent) -> Record | Refused:
     if what == b"\xff\xd8HANG   ":
         time.sleep(600)
     if what == b"\xff\xd8MEMORY ":
-        return describe(_Greedy(sent.data, sent.names, sent.limits))
-    return describe(sent)
+        return decode(_Greedy(sent.data, sent.names, sent.limits))
+    return decode(sent)
 
 
 class _Greedy(Sent):

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from annidx.service.application import of_service
-from annidx.service.decoding import describe
+from annidx.service.decoding import decode
 from annidx.service.holder import Holder
 from annidx.service.running import Service
 from annidx.service.server import address, listening, server
@@ -54,7 +54,7 @@ def serving(
     index: Path | Mapping[str, Path],
     settings: Settings = QUICK,
     *,
-    decode: Callable[[Any], Any] = describe,
+    decode: Callable[[Any], Any] = decode,
     wait: bool = True,
     **changes: Any,
 ) -> Iterator[Served]:
