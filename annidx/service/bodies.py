@@ -11,13 +11,14 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.datastructures import FormData, UploadFile
 
-from annidx.asking import Filter, K, Near, PixelSize, Turns, Views
+from annidx.asking import MAX_PAIRS, Filter, K, Near, PixelSize, Turns, Views
 from annidx.kinds import Kind
-from annidx.model import Choice
+from annidx.model import Choice, Linkage
 from annidx.service.problems import Problem
 
 MOST_K = 1000
 MOST_QUERIES = 256
+MOST_ROWS = 1000
 MOST_DIMENSIONS = 8192
 
 Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
@@ -100,6 +101,44 @@ class Neighbours(Strict):
     def options(self) -> dict[str, Any]:
         """Return what was given, for a call of the API."""
         return self.model_dump(exclude_unset=True, exclude_none=True, exclude={"index"})
+
+
+class PairQuery(Strict):
+    """Options of a search of all pairs, and which page of them, as parameters."""
+
+    index: Annotated[str, Field(max_length=200)] | None = None
+    cursor: Annotated[str, Field(max_length=400)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 100
+    metric: Text | None = None
+    cutoff: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    match: Near | None = None
+    fpr: Positive | None = None
+    false_pairs: Positive | None = None
+    cutoff_from: Side | None = None
+    views: Views = "default"
+    kinds: Annotated[list[Kind], Field(max_length=10)] = []
+    since: Annotated[str, Field(max_length=40)] | None = None
+    companions: bool = False
+    path: Annotated[list[Text], Field(max_length=100)] = []
+    max_pairs: Annotated[int, Field(ge=1, le=MAX_PAIRS)] = MAX_PAIRS
+
+    def options(self) -> dict[str, Any]:
+        """Return what was given, for a call of the API."""
+        page = {"index", "cursor", "limit", "path"}
+        given = self.model_dump(exclude_unset=True, exclude_none=True, exclude=page)
+        given["max_pairs"] = self.max_pairs
+        return given | ({"where": Filter(paths=self.path)} if self.path else {})
+
+    def question(self) -> str:
+        """Return what is asked, whichever page of it."""
+        return self.model_dump_json(exclude={"cursor", "limit"})
+
+
+class GroupQuery(PairQuery):
+    """Options of a search of groups, and which page of them, as parameters."""
+
+    linkage: Linkage = "connected"
+    unconfirmed: bool = False
 
 
 Value = Annotated[int, Field(ge=-128, le=255)]

@@ -55,6 +55,7 @@ class Held:
         self._seen: list[str] = []
         self._tried = 0.0
         self._failed = False
+        self._listeners: list[Callable[[str], None]] = []
         self.reason = "it is being opened"
         self.reloads = self.failures = 0
 
@@ -76,6 +77,14 @@ class Held:
     def is_loaded(self) -> bool:
         """True once a snapshot is open."""
         return self._index is not None
+
+    def is_current(self, index: Index) -> bool:
+        """Tell whether an index is the one that is held."""
+        return index is self._index
+
+    def when_replaced(self, listener: Callable[[str], None]) -> None:
+        """Call something with the name of the index whenever another snapshot is held."""
+        self._listeners.append(listener)
 
     def age_s(self) -> float:
         """Return how long ago the snapshot that is held was published, in seconds."""
@@ -115,6 +124,8 @@ class Held:
             self.reloads += 1
         _warm(opened)
         self._index = opened
+        for listener in self._listeners:
+            listener(self.name)
         return True
 
     def refresh(self) -> None:
