@@ -72,6 +72,8 @@ class Common(Strict):
         return given
 
 
+_OBJECTS = frozenset({"filters", "payload"})
+"""Fields of forms that are JSON."""
 _NO_OPTIONS = frozenset({"filters", "id", "ids", "vector", "vectors"})
 
 
@@ -222,10 +224,10 @@ def _fields(form: FormData) -> dict[str, Any]:
             if len(values) > 1:
                 raise Problem(422, "the form has more than one field 'file'")
         elif name == "kinds":
-            fields[name] = values
+            fields[name] = list(map(str, values))
         elif len(values) > 1:
             raise Problem(422, f"the form has more than one field {name!r}")
-        elif name in ("filters", "payload"):
+        elif name in _OBJECTS:
             fields[name] = _parsed(name, str(values[0]))
         else:
             fields[name] = values[0]

@@ -42,6 +42,37 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def body_of(model: type[BaseModel], *, form: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Return what a route says of its body: JSON, or else a form with a file and these fields."""
+    content = {"application/json": {"schema": _inlined(model)}}
+    if form is not None:
+        fields = _inlined(form)
+        file = {"type": "string", "format": "binary", "description": "A picture."}
+        fields["properties"] = {"file": file, **fields["properties"]}
+        fields["required"] = ["file", *fields.get("required", ())]
+        fields["description"] = "A picture that is sent, and options; lists and objects are JSON."
+        content["multipart/form-data"] = {"schema": fields}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a model without references: what FastAPI does not know it lists not."""
+    schema = model.model_json_schema()
+    known = schema.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list):
+            return list(map(resolved, part))
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return resolved(known[part["$ref"].rpartition("/")[2]])
+        return {name: resolved(value) for name, value in part.items()}
+
+    found: dict[str, Any] = resolved(schema)
+    return found
+
+
 class Open(BaseModel):
     """An answer; further members may come."""
 

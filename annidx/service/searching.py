@@ -18,30 +18,10 @@ from annidx.found import Matches
 from annidx.index import Index
 from annidx.service import bodies, documents
 from annidx.service.decoding import Decoders
-from annidx.service.documents import problems
+from annidx.service.documents import body_of, problems
 from annidx.service.running import Clock, Service, json_response, matches_fields
 
 IndexName = Annotated[str | None, Query(alias="index", max_length=200, description="Which index.")]
-
-_FORM = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {
-        "file": {"type": "string", "format": "binary", "description": "A picture."},
-        "metric": {"type": "string"},
-        "k": {"type": "integer", "minimum": 1, "maximum": bodies.MOST_K},
-        "filters": {"type": "string", "description": "JSON, as in a query by id."},
-    },
-}
-
-
-def _body(model: type[bodies.Strict], *, form: bool = False) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    content: dict[str, Any] = {"application/json": {"schema": schema}}
-    if form:
-        content["multipart/form-data"] = {"schema": _FORM}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def by_id(opened: Index, numbers: Sequence[int], options: Mapping[str, Any]) -> list[Matches]:
@@ -88,7 +68,7 @@ def router(service: Service) -> APIRouter:
         "/v1/query",
         response_model=documents.QueryAnswer,
         responses=problems(404, 408, 415, 422, 503),
-        openapi_extra=_body(bodies.Query, form=True),
+        openapi_extra=body_of(bodies.Query, form=bodies.Nearest),
     )
     async def query(request: Request, index: IndexName = None) -> Response:
         """Find what is near to a picture: one that is sent, one of the index, or a vector."""
@@ -111,7 +91,7 @@ def router(service: Service) -> APIRouter:
         "/v1/query/batch",
         response_model=documents.BatchAnswer,
         responses=problems(404, 408, 415, 422, 503),
-        openapi_extra=_body(bodies.Batch),
+        openapi_extra=body_of(bodies.Batch),
     )
     async def batch(request: Request, index: IndexName = None) -> Response:
         """Find what is near to several pictures, in one pass over one snapshot."""

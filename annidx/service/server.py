@@ -16,6 +16,8 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from annidx.errors import AnnidxError
+from annidx.service import problems
+from annidx.service.guard import HEADERS
 from annidx.service.settings import Settings
 
 HEAD_S = 10.0
@@ -48,6 +50,13 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._within(None)
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as everything else is answered."""
+        problem = problems.response(400, msg, {**HEADERS, "Connection": "close"})
+        head = b"".join(b"%b: %b\r\n" % each for each in problem.raw_headers)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + problem.body)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -136,6 +136,15 @@ def test_a_body_that_goes_on_after_its_answer_is_left(
     assert answered(hasty.port, head, b"1\r\n \r\n").startswith(b"HTTP/1.1 404 ")
 
 
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\nHost\r\n\r\n"])
+def test_what_is_no_http_is_answered_as_everything_else(hasty: Served, sent: bytes) -> None:
+    head, _, body = answered(hasty.port, sent).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"x-content-type-options: nosniff" in head.lower()
+    assert b'"status": 400' in body
+
+
 def test_one_connection_serves_many_requests(hasty: Served) -> None:
     with socket.create_connection(("127.0.0.1", hasty.port), timeout=30) as raw:
         for _ in range(3):
