@@ -42,6 +42,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+INDEX = {
+    "name": "index",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Which index; by default the first.",
+}
+
+
 def body_of(model: type[BaseModel], *, form: type[BaseModel] | None = None) -> dict[str, Any]:
     """Return what a route says of its body: JSON, or else a form with a file and these fields."""
     content = {"application/json": {"schema": _inlined(model)}}
@@ -52,7 +61,7 @@ def body_of(model: type[BaseModel], *, form: type[BaseModel] | None = None) -> d
         fields["required"] = ["file", *fields.get("required", ())]
         fields["description"] = "A picture that is sent, and options; lists and objects are JSON."
         content["multipart/form-data"] = {"schema": fields}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [INDEX]}
 
 
 def _inlined(model: type[BaseModel]) -> dict[str, Any]:
