@@ -7,6 +7,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -146,8 +147,13 @@ def test_what_is_no_http_is_answered_as_everything_else(hasty: Served, sent: byt
 
 
 def test_one_connection_serves_many_requests(hasty: Served) -> None:
-    with socket.create_connection(("127.0.0.1", hasty.port), timeout=30) as raw:
-        for _ in range(3):
-            raw.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
-            time.sleep(0.6)  # longer than a body may take
+    connection = HTTPConnection("127.0.0.1", hasty.port, timeout=30)
+    connection.connect()
+    connected = connection.sock
+    for _ in range(3):
+        connection.request("GET", "/livez")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b'{"status": "ok"}')
+        time.sleep(0.6)  # longer than a body may take
+    assert connection.sock is connected
+    connection.close()
