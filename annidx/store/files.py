@@ -18,6 +18,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +30,7 @@ _MANIFEST = re.compile(r"[0-9]+\.json")
 FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "staging", "tmp")
 _OPEN_FILES = 65_536
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_BLOCK = 65_536
 
 
 def make_folders(index: Path) -> None:
@@ -147,6 +149,73 @@ def create_file(path: Path) -> BinaryIO:
 def private(path: str | os.PathLike[str], flags: int) -> int:
     """Open a file for the builtin open(); one that is made then is its owner's only."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append whole lines to a log, durably; only the holder of its lock may call it.
+
+    What a torn write left behind the last line goes first: nobody was told that it is there.
+    """
+    made = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "r+b", buffering=0) as handle:
+        whole = _end_of_last_line(handle)
+        if whole < os.fstat(descriptor).st_size:
+            handle.truncate(whole)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[handle.write(left) :]
+            _sync(descriptor, path)
+        except BaseException:  # a full disk, Ctrl-C: half a line is none
+            handle.truncate(whole)
+            raise
+    if made:
+        sync_folder(path.parent)
+
+
+def _end_of_last_line(handle: FileIO) -> int:
+    """Return how many bytes of a log are whole lines."""
+    at = handle.seek(0, os.SEEK_END)
+    while at > 0:
+        start = max(0, at - _BLOCK)
+        handle.seek(start)
+        found = handle.read(at - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        at = start
+    return 0
+
+
+@contextlib.contextmanager
+def locked(index: Path, name: str, what: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock of an index that is not the writer's; the kernel frees it, however it ends.
+
+    Parameters
+    ----------
+    index : Path
+    name : str
+        What the lock is called in ``locks/``.
+    what : str
+        Said of whoever holds it: 'another apply or undo is at work on'.
+    wait_s : float
+
+    Raises
+    ------
+    IndexLocked
+        When another process holds it for longer than `wait_s` seconds.
+    """
+    make_folders(index)
+    lock = FileLock(index / "locks" / f"{name}.lock", mode=0o600)
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout:
+        message = f"{index}: {what} this index. Try again when it has ended."
+        raise IndexLocked(message) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def put(staged: Path, path: Path) -> None:
