@@ -88,6 +88,8 @@ class Named:
     opened : Snapshot
     rows : (m,) intp
         In any order, also repeatedly.
+    apart : container of frozenset of bytes
+        Pairs of `pixel_hash` that were decided to be no duplicates.
 
     Attributes
     ----------
@@ -97,8 +99,10 @@ class Named:
         Absolute.
     """
 
-    def __init__(self, opened: Snapshot, rows: Rows) -> None:
-        self._opened = opened
+    def __init__(
+        self, opened: Snapshot, rows: Rows, apart: Container[frozenset[bytes]] = ()
+    ) -> None:
+        self._opened, self._apart = opened, apart
         self.rows: Rows = np.unique(rows)
         columns = opened.pictures.columns(_NAMED, self.rows)
         self.paths = opened.joined(columns["root_id"], columns["path"])
@@ -153,6 +157,10 @@ class Named:
             explanation=told.explanation,
             extrapolated=told.extrapolated,
         )
+
+    def are_apart(self, place: int, query: Asked) -> bool:
+        """Tell whether a row and a query were decided to be no duplicates."""
+        return frozenset((self._pixels[place], query.pixel_hash)) in self._apart
 
     def kind(self, place: int, query: Asked) -> Kind:
         """Return what a row that nobody looked at is to a query."""
@@ -280,6 +288,8 @@ def matches(
         if place not in itself
     ):
         if (told[at].kind or named.kind(place, query)) not in kinds:
+            continue
+        if named.are_apart(place, query):
             continue
         if place in beside:
             left_out += 1

@@ -95,6 +95,7 @@ class Search:
     engine: Choice = "auto"
     where: Filter | None = None
     companions: bool = False
+    decided: bool = False
     k: int | None = K
     limit: int | None = None
     kinds: Kind | Sequence[Kind] = ()
@@ -212,6 +213,7 @@ class HasOptions(CommonOptions, total=False):
     """Options of :meth:`annidx.Index.has`."""
 
     companions: bool
+    decided: bool
     transforms: Turns
 
 
@@ -227,6 +229,7 @@ class QueryOptions(VectorOptions, total=False):
     """Options of :meth:`annidx.Index.query` and :meth:`annidx.Index.query_many`."""
 
     companions: bool
+    decided: bool
     kinds: Kind | Sequence[Kind]
 
 
@@ -234,6 +237,7 @@ class JoinOptions(CommonOptions, total=False):
     """Options of all searches of pairs."""
 
     companions: bool
+    decided: bool
     kinds: Kind | Sequence[Kind]
     max_pairs: int
     between: tuple[PathLike, PathLike] | None

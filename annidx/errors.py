@@ -103,6 +103,13 @@ class PublishRefused(AnnidxError, RuntimeError):
     http_status = 409
 
 
+class ActionRefused(AnnidxError, RuntimeError):
+    """What might cost a picture, or cannot be undone; nothing was changed."""
+
+    exit_code = 1
+    http_status = 409
+
+
 class WorkerError(AnnidxError, RuntimeError):
     """A bug, not a bad picture: a worker's function raised, or no worker starts."""
 

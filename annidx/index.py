@@ -129,6 +129,8 @@ class Index:
             Also its companions, when it is a file of the archive: the JPEG or HEIC that a camera
             wrote beside its RAW under the same stem, or that RAW. By default they are left out,
             and counted in the answer's `companions_left_out`.
+        decided : bool
+            Also what was decided to be no duplicate of it ("annidx decide --not-duplicate").
 
         Returns
         -------
@@ -265,6 +267,8 @@ class Index:
             Refuse when there are more, beforehand when an estimate leaves no doubt.
         companions : bool
             Also pairs of a RAW file and the JPEG or HEIC of its stem in its folder.
+        decided : bool
+            Also pairs that were decided to be no duplicates.
 
         Returns
         -------
@@ -467,4 +471,5 @@ def _beyond(wanted: Search, measure: Descriptor) -> Search:
         k=1,
         where=wanted.where,
         companions=wanted.companions,
+        decided=wanted.decided,
     )

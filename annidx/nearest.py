@@ -81,13 +81,13 @@ class Nearest:
         self._check(asked)
         wanted = self._wanted
         kinds = SAME_BYTES if wanted.match == "exact" else wanted.only_kinds or KINDS
+        apart = () if wanted.decided else self._selection.apart()
         done: dict[int, tuple[Found, Engine]] = {}
         fetch = None if wanted.k is None else wanted.k + SPARE
         while todo := [at for at in range(len(asked)) if at not in done]:
             found = self._found(stored[todo], [asked[at] for at in todo], fetch)
-            named = Named(
-                self._engines.snapshot, np.concatenate([each.hits.rows for each in found])
-            )
+            rows = np.concatenate([each.hits.rows for each in found])
+            named = Named(self._engines.snapshot, rows, apart)
             for at, (hits, turns, engine, explained) in zip(todo, found, strict=True):
                 part = answers.matches(
                     *(named, asked[at], hits, self._measure.name),

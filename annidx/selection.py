@@ -20,6 +20,7 @@ import numpy.typing as npt
 from annidx import globs
 from annidx.answers import companion_pairs
 from annidx.asking import Filter, PathLike, Search, moment_ns
+from annidx.decisions import Apart
 from annidx.errors import UsageError
 from annidx.found import Group
 from annidx.images.content import RAW_SUFFIXES
@@ -50,11 +51,17 @@ class Selection:
     Parameters
     ----------
     opened : Snapshot
+
+    Attributes
+    ----------
+    apart : Apart
+        Tells which pairs of pictures were decided to be no duplicates.
     """
 
     def __init__(self, opened: Snapshot) -> None:
         self._opened, self._rows = opened, opened.pictures
         self._last: tuple[Filter | None, Flags | None] = (None, None)
+        self.apart = Apart(opened.index)
 
     def among(self, where: Filter | None) -> Flags | None:
         """Return which rows a filter leaves, (n,) bool; None when it leaves all.
@@ -247,7 +254,20 @@ class PairFilter:
             beside = companion_pairs(self._opened, self._has_companions, found)
             self.companions_left_out += int((kept & beside).sum())
             kept &= ~beside
+        if not self._wanted.decided and (apart := self._selection.apart()):
+            kept[kept] = ~self._apart(found.where(kept), apart)
         return kept
+
+    def _apart(self, found: RowPairs, apart: frozenset[frozenset[bytes]]) -> Flags:
+        """Tell which pairs were decided to be no duplicates."""
+        decided = [each[:8] for pair in apart for each in pair]
+        near = np.isin(self._pixels, np.frombuffer(b"".join(decided), np.int64))
+        told = np.zeros(len(found), np.bool_)
+        hashes = self._opened.pictures.fixed("pixel_hash")
+        for at in np.flatnonzero(near[found.one] & near[found.other]).tolist():
+            both = (hashes[found.one[at]].tobytes(), hashes[found.other[at]].tobytes())
+            told[at] = frozenset(both) in apart
+        return told
 
     def _of_kinds(self, found: RowPairs) -> Flags:
         same = _equal(self._contents, found)

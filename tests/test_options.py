@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annidx import Filter, Index
+from annidx import Filter, Index, decisions
 from annidx.asking import (
     GroupOptions,
     HasOptions,
@@ -21,6 +21,7 @@ from annidx.asking import (
     VectorOptions,
 )
 from annidx.commands.searching import _GROUPS
+from annidx.decisions import Decision, Subject
 from annidx.queries import read_query
 from tests.archive import RECORDS, index_of, path_of
 
@@ -34,6 +35,7 @@ VALUES: dict[str, Callable[[Path], Any]] = {
     "engine": lambda _: "exact",
     "where": lambda _: Filter(min_bytes=5000),
     "companions": lambda _: True,
+    "decided": lambda _: True,
     "k": lambda _: 1,
     "limit": lambda _: 1,
     "transforms": lambda _: "rotations",
@@ -67,6 +69,13 @@ METHODS: dict[str, Any] = {
     "pairs": PairOptions,
     "groups": GroupOptions,
 }
+APART = [
+    Decision("not-duplicate", *(Subject(row.pixel_hash, row.file.path) for row in pair))
+    for pair in [
+        *((RECORDS[-1], other) for other in RECORDS[16:64] if other.image_id % 16 == QUERY),
+        *((RECORDS[at], RECORDS[at + 16]) for at in range(18, 32, 4)),  # of equal pixels
+    ]
+]
 ALL = [
     (method, name)
     for method, kind in METHODS.items()
@@ -78,7 +87,9 @@ ALL = [
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    return index_of(tmp_path_factory.mktemp("options").resolve() / "index", RECORDS)
+    made = index_of(tmp_path_factory.mktemp("options").resolve() / "index", RECORDS)
+    decisions.record(made.snapshot.index, APART, "")
+    return made
 
 
 def source(index: Index) -> Any:

@@ -247,6 +247,16 @@ def _companions(group: Group) -> None:
     )
 
 
+def _decided(group: Group) -> None:
+    group.add_argument(
+        "--decided",
+        action="store_true",
+        default=_UNSET,
+        help='also pairs that "annidx decide --not-duplicate" has set apart, which are left out '
+        "otherwise",
+    )
+
+
 def _between(group: Group) -> None:
     group.add_argument(
         "--between",
@@ -351,7 +361,12 @@ _GROUPS: dict[str, dict[str, Callable[[Group], None]]] = {
         "false_pairs": _false_pairs,
         "cutoff_from": _cutoff_from,
     },
-    "which pictures": {"kinds": _kinds, "where": _where, "companions": _companions},
+    "which pictures": {
+        "kinds": _kinds,
+        "where": _where,
+        "companions": _companions,
+        "decided": _decided,
+    },
     "which pairs": {"between": _between, "reference": _reference, "since": _since},
     "what makes a group": {"linkage": _linkage, "unconfirmed": _unconfirmed},
     "how it is searched": {"engine": _engine, "exact": _exact, "max_pairs": _max_pairs},

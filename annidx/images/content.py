@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import BinaryIO
 
 from blake3 import blake3
 
@@ -63,6 +64,8 @@ VIDEO_SUFFIXES = frozenset(
 """A file with such a name is a video unless it begins like a picture."""
 _SOUND_SUFFIXES = frozenset(b".m4a .m4b .m4p .m4r .aac .wma .mka .ra .alac".split())
 """The same containers without pictures."""
+
+_BLOCK = 1 << 20
 
 HEAD_BYTES = 32
 """So much of a file decides what it may be."""
@@ -137,6 +140,14 @@ def suffix(path: bytes) -> bytes:
 def content_hash(data: bytes) -> bytes:
     """Return the BLAKE3 hash of all bytes, 32 bytes."""
     return blake3(data).digest()
+
+
+def streamed_hash(handle: BinaryIO) -> bytes:
+    """Return the BLAKE3 hash of all bytes from here to the end of a file, 32 bytes."""
+    hasher = blake3()
+    while block := handle.read(_BLOCK):
+        hasher.update(block)
+    return hasher.digest()
 
 
 def pixel_hash(data: bytes, orientation: int = 1) -> bytes:

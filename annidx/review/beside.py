@@ -1,0 +1,143 @@
+"""What goes with a picture that is removed: its sidecars, and halves whose copy stays.
+
+A sidecar follows its picture, unless it also belongs to one that stays. The other half of a RAW
+and JPEG, or the video of a Live Photo, is a picture of its own: it goes only where a byte-identical
+one lies beside the kept file, and else it stays where it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from annidx.images.companions import SIDECARS, Companions
+from annidx.images.content import suffix
+from annidx.review.moving import Held, opened
+from annidx.review.pictures import is_protected
+from annidx.review.planned import Companion, Removal
+
+_TAKEOUT = b".json"
+
+
+def is_sidecar(name: bytes) -> bool:
+    """Tell whether a companion is about a picture, and none itself."""
+    return suffix(name) in SIDECARS or suffix(name) == _TAKEOUT
+
+
+def companions_of(path: bytes) -> tuple[bytes, ...]:
+    """Return the names of the companions of a file as of now; none when it cannot be told."""
+    names = _names(os.path.dirname(path))
+    return Companions(names).of(os.path.basename(path))
+
+
+def owners_left(path: bytes, companion: bytes) -> list[bytes]:
+    """Return the pictures in the folder of `path`, but for itself, that have a companion, too."""
+    names = _names(os.path.dirname(path))
+    beside = Companions(names)
+    own = os.path.basename(path)
+    return [name for name in names if name != own and companion in beside.of(name)]
+
+
+def sidecars_and_halves(
+    wishes: Sequence[Any], kept: Collection[bytes], protected: Sequence[bytes]
+) -> Iterator[Removal]:
+    """Yield removals with their companions, each followed by the halves that go with it.
+
+    Parameters
+    ----------
+    wishes : Sequence
+        With `one`, `kept` (pictures), `kind`, `reason` and `source`.
+    kept : collection of bytes
+        Paths that are kept for something.
+    protected : sequence of bytes
+    """
+    planned, staying = {each.one.path for each in wishes}, set(kept)
+    for wish in wishes:
+        main = Removal(
+            path=wish.one.path,
+            kept=wish.kept.path,
+            root=wish.one.root,
+            size=wish.one.size,
+            content_hash=wish.one.content_hash,
+            kept_hash=wish.kept.content_hash,
+            kept_pixels=wish.kept.pixel_hash,
+            kind=wish.kind,
+            reason=wish.reason,
+            source=wish.source,
+        )
+        folder = os.path.dirname(main.path)
+        names = [
+            name
+            for name in companions_of(main.path)
+            if os.path.join(folder, name) not in staying
+            and not is_protected(os.path.join(folder, name), protected)
+        ]
+        yield replace(main, companions=tuple(_sidecars(folder, filter(is_sidecar, names))))
+        for name in names:
+            path = os.path.join(folder, name)
+            if is_sidecar(name) or path in planned:
+                continue
+            half = _half(main, path)
+            if half is not None and half.kept not in planned:
+                planned.add(path)
+                staying.add(half.kept)
+                yield replace(half, companions=tuple(_sidecars(folder, _sidecar_names(path))))
+
+
+def _sidecar_names(path: bytes) -> list[bytes]:
+    return [name for name in companions_of(path) if is_sidecar(name)]
+
+
+def _sidecars(folder: bytes, names: Any) -> Iterator[Companion]:
+    for name in names:
+        try:
+            with opened(os.path.join(folder, name)) as held:
+                yield Companion(name, held.facts.st_size, held.content_hash())
+        except OSError:  # no regular file, or not to be read: it stays
+            continue
+
+
+def _half(main: Removal, path: bytes) -> Removal | None:
+    """Return the removal of a picture's other half, None when no copy of it lies with the kept."""
+    where = os.path.dirname(main.kept)
+    for name in companions_of(main.kept):
+        other = os.path.join(where, name)
+        if other == path or suffix(name) != suffix(path):
+            continue
+        try:
+            with opened(path) as half, opened(other) as copy:
+                found = _same_content(half, copy)
+        except OSError:
+            continue
+        if found is not None:
+            return replace(
+                main,
+                path=path,
+                kept=other,
+                size=half.facts.st_size,
+                content_hash=found,
+                kept_hash=found,
+                kept_pixels=bytes(32),
+                kind="identical",
+                reason=f"identical bytes; goes with {os.fsdecode(os.path.basename(main.path))}",
+                goes_with=main.path,
+            )
+    return None
+
+
+def _same_content(one: Held, other: Held) -> bytes | None:
+    """Return the hash of two different files of equal bytes, None when they are not."""
+    if one.identity == other.identity or one.facts.st_size != other.facts.st_size:
+        return None
+    found = one.content_hash()
+    return found if found == other.content_hash() else None
+
+
+def _names(folder: bytes) -> list[bytes]:
+    try:
+        with os.scandir(folder) as listing:
+            return [each.name for each in listing if not each.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
