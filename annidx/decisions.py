@@ -186,6 +186,7 @@ def _folded(records: Sequence[Mapping[str, Any]]) -> Decisions:
     gone = {each["take_back"] for each in records if "take_back" in each}
     made = [_decision(each) for each in records if "verdict" in each]
     standing: dict[Any, Decision] = {}
+    about: dict[frozenset[bytes], set[Any]] = {}  # keys of what stands, by the two pictures
     protected: dict[bytes, Decision] = {}
     for each in made:
         if each.number in gone:
@@ -195,10 +196,12 @@ def _folded(records: Sequence[Mapping[str, Any]]) -> Decisions:
             if each.verdict == "protect":
                 protected[each.one.path] = each
             continue
-        if each.other is not None:  # the last word about two pictures counts
-            for key in [key for key, known in standing.items() if _contradicts(each, known)]:
-                del standing[key]
         key = each.pair if each.verdict == "not-duplicate" else each.one
+        if each.other is not None:  # the last word about two pictures counts
+            for old in about.get(each.pair, set()) - {key}:
+                if old in standing and _contradicts(each, standing[old]):
+                    del standing[old]
+            about.setdefault(each.pair, set()).add(key)
         standing.pop(key, None)
         standing[key] = each
     every = sorted([*standing.values(), *protected.values()], key=lambda each: each.number)

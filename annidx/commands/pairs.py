@@ -19,6 +19,7 @@ from annidx.commands.common import (
     print_summary,
 )
 from annidx.commands.searching import add_search_options, search_options
+from annidx.commands.viewing import Viewer, add_open_with
 
 HELP = "all pairs of near-duplicates, nearest first"
 DESCRIPTION = """\
@@ -32,6 +33,7 @@ examples:
   annidx pairs --match strict --limit 20
   annidx pairs --between ~/Photos /mnt/card
   annidx pairs --since 7d --reference ~/Photos/albums
+  annidx pairs --open-with feh            one after the other, nearest first, next on Enter
   annidx pairs --metric signature | less"""
 
 _ALIGNED = 2000
@@ -40,6 +42,7 @@ _ALIGNED = 2000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
+    add_open_with(parser)
     add_search_options(parser, PairOptions)
 
 
@@ -53,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     found = index.find_pairs(**options)
     paths = Paths(index)
     width = max((len(paths(pair.raw_a)) for pair in found[:_ALIGNED]), default=0)
+    viewer = None if args.open_with is None else Viewer(args.open_with)
     for pair in found:
         if args.json:
             print_json(pair_fields(pair))
@@ -60,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
             start = f"{nearness_text(pair)}  {pair.kind:11}"
             said = "" if pair.explanation is None else differences_note(pair.explanation)
             print(f"{start}  {paths(pair.raw_a):{width}}  {paths(pair.raw_b)}{said}")
+        if viewer is not None and not viewer.show(pair.raw_a, pair.raw_b):
+            break
+    if viewer is not None:
+        viewer.close()
     left_out = companions_left_out([found.answer])
     fields = answer_fields(found.answer, len(found), started, left_out=left_out)
     sentence = f"{plural(len(found), 'pair')} of {plural(len(index), 'picture')} within "

@@ -171,6 +171,10 @@ class _Actor:
             and entry.kind not in ("identical", "same-pixels", "companion")
         }
         self._left: set[bytes] = set()
+        self._beside: dict[bytes, list[bytes]] = {}
+        for entry in self._journal.entries.values():
+            if entry.of:
+                self._beside.setdefault(entry.of, []).append(entry.path)
         begun = {each.how for each in self._journal.pending}
         if begun - {how}:
             message = f"plan {plan.plan_id} was begun by {', '.join(begun)}: undo that first"
@@ -194,8 +198,8 @@ class _Actor:
             self._check(removal)
             with checking.checked(removal, self._protected) as (one, kept):
                 names = self._companions(removal)
+                replacing.check(self._how, one, kept)
                 if not act:
-                    replacing.check(self._how, removal, one, kept)
                     return self._told(removal, "would", companions=names)
                 entry = self._moved(removal, one, kept)
             return self._told(removal, "done", to=entry.to, companions=self._along(removal))
@@ -266,7 +270,7 @@ class _Actor:
         try:
             done.append(entry.path)
             entry = self._carried(entry, one.identity)
-            checking.check_kept(removal, one.identity)
+            checking.check_kept(removal, one.identity, entry.to)
             if entry.staged:
                 replacing.put(entry)
             entry = self._journal.note(entry, "moved")
@@ -294,6 +298,7 @@ class _Actor:
             )
             with moving.opened(beside.path) as held:
                 done.append(beside.path)
+                self._beside.setdefault(removal.path, []).append(beside.path)
                 self._journal.note(self._carried(beside, held.identity), "moved")
 
     def _carried(self, entry: Entry, moved: Identity) -> Entry:
@@ -339,12 +344,10 @@ class _Actor:
         raise ActionRefused(reason) from None
 
     def _along(self, removal: Removal) -> list[bytes]:
-        entries = self._journal.entries.values()
-        return [
-            os.path.basename(each.path)
-            for each in entries
-            if each.of == removal.path and each.is_moved
-        ]
+        """Return the names of the companions that went along."""
+        entries = self._journal.entries
+        beside = dict.fromkeys(self._beside.get(removal.path, []))
+        return [os.path.basename(path) for path in beside if entries[path].is_moved]
 
     def _finish(self, removal: Removal, known: Entry, *, act: bool) -> Outcome:
         """Tell of a file that was moved before; have companions follow that a crash left."""

@@ -26,12 +26,6 @@ def is_sidecar(name: bytes) -> bool:
     return suffix(name) in SIDECARS or suffix(name) == _TAKEOUT
 
 
-def companions_of(path: bytes) -> tuple[bytes, ...]:
-    """Return the names of the companions of a file as of now; none when it cannot be told."""
-    names = _names(os.path.dirname(path))
-    return Companions(names).of(os.path.basename(path))
-
-
 def owners_left(path: bytes, companion: bytes) -> list[bytes]:
     """Return the pictures in the folder of `path`, but for itself, that have a companion, too."""
     names = _names(os.path.dirname(path))
@@ -54,6 +48,7 @@ def sidecars_and_halves(
     protected : sequence of bytes
     """
     planned, staying = {each.one.path for each in wishes}, set(kept)
+    beside = _Folders()
     for wish in wishes:
         main = Removal(
             path=wish.one.path,
@@ -70,7 +65,7 @@ def sidecars_and_halves(
         folder = os.path.dirname(main.path)
         names = [
             name
-            for name in companions_of(main.path)
+            for name in beside.of(main.path)
             if os.path.join(folder, name) not in staying
             and not is_protected(os.path.join(folder, name), protected)
         ]
@@ -79,15 +74,12 @@ def sidecars_and_halves(
             path = os.path.join(folder, name)
             if is_sidecar(name) or path in planned:
                 continue
-            half = _half(main, path)
+            half = _half(main, path, beside)
             if half is not None and half.kept not in planned:
                 planned.add(path)
                 staying.add(half.kept)
-                yield replace(half, companions=tuple(_sidecars(folder, _sidecar_names(path))))
-
-
-def _sidecar_names(path: bytes) -> list[bytes]:
-    return [name for name in companions_of(path) if is_sidecar(name)]
+                own = filter(is_sidecar, beside.of(path))
+                yield replace(half, companions=tuple(_sidecars(folder, own)))
 
 
 def _sidecars(folder: bytes, names: Any) -> Iterator[Companion]:
@@ -99,10 +91,10 @@ def _sidecars(folder: bytes, names: Any) -> Iterator[Companion]:
             continue
 
 
-def _half(main: Removal, path: bytes) -> Removal | None:
+def _half(main: Removal, path: bytes, beside: _Folders) -> Removal | None:
     """Return the removal of a picture's other half, None when no copy of it lies with the kept."""
     where = os.path.dirname(main.kept)
-    for name in companions_of(main.kept):
+    for name in beside.of(main.kept):
         other = os.path.join(where, name)
         if other == path or suffix(name) != suffix(path):
             continue
@@ -133,6 +125,20 @@ def _same_content(one: Held, other: Held) -> bytes | None:
         return None
     found = one.content_hash()
     return found if found == other.content_hash() else None
+
+
+class _Folders:
+    """The companions of files, with each folder listed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Companions] = {}
+
+    def of(self, path: bytes) -> tuple[bytes, ...]:
+        """Return the names of the companions of a file; none when its folder cannot be listed."""
+        folder, name = os.path.split(path)
+        if folder not in self._known:
+            self._known[folder] = Companions(_names(folder))
+        return self._known[folder].of(name)
 
 
 def _names(folder: bytes) -> list[bytes]:

@@ -100,10 +100,19 @@ def going(removal: Removal) -> list[Companion]:
     ]
 
 
-def check_kept(removal: Removal, moved: Identity) -> None:
+def check_kept(removal: Removal, moved: Identity, to: bytes) -> None:
     """Check, once a file was moved, that the one kept for it is still there: another file.
 
-    Where both were one file, seen through two mounts, it is gone from here now.
+    Where both were one file, seen through two mounts, it is gone from here now. Or it is not,
+    since the other mount remembers names: but then a rename has changed the times of both.
+
+    Parameters
+    ----------
+    removal : Removal
+    moved : Identity
+        Which file was moved.
+    to : bytes
+        Where it lies now; empty when nobody knows.
 
     Raises
     ------
@@ -111,13 +120,18 @@ def check_kept(removal: Removal, moved: Identity) -> None:
     """
     try:
         with opened(removal.kept) as kept:
-            if kept.identity == moved:
-                message = "the kept file turned out to be the same file"
+            there = facts_of(to) if to else None
+            if kept.identity == moved or (there and _moves_alike(kept.facts, there)):
+                message = "the kept file turned out to be the same file, seen through two mounts"
                 raise ActionRefused(message)
             _check_content(kept, removal.kept_hash, "the kept file")
     except OSError as error:
         message = f"the kept file was gone with it: {error.strerror or error}"
         raise ActionRefused(message) from None
+
+
+def _moves_alike(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_ino, one.st_ctime_ns) == (other.st_ino, other.st_ctime_ns)
 
 
 def is_there(path: bytes) -> bool:

@@ -110,7 +110,7 @@ class Journal:
 
     def note(self, entry: Entry, state: State | None = None) -> Entry:
         """Write down what becomes of a file, durably; return it with the time."""
-        time = datetime.now(UTC).isoformat(timespec="seconds")
+        time = datetime.now(UTC).isoformat(timespec="microseconds")
         noted = replace(entry, state=state or entry.state, time=time)
         log.append(self.path, [_fields(noted)])
         self.entries[noted.path] = noted
@@ -149,7 +149,8 @@ def journal_of(index: Path, plan_id: str | None) -> Journal:
             message = "nothing is to be undone: no plan was applied, or all was undone or purged"
             raise ActionRefused(message)
         return max(pending, key=lambda each: max(entry.time for entry in each.pending))
-    found = [each for each in known if each.plan_id == checked_id(plan_id)]
+    checked_id(plan_id)
+    found = [each for each in known if each.plan_id == plan_id]
     if not found:
         names = ", ".join(each.plan_id for each in known) or "none"
         message = f"plan {plan_id} was never applied here; plans that were: {names}"

@@ -107,7 +107,12 @@ def purge(
 
 
 def _purged(
-    journal: Journal, entry: Entry, moved_on: Mapping[bytes, Entry], *, act: bool, force: bool
+    journal: Journal,
+    entry: Entry,
+    moved_on: Mapping[tuple[bytes, bytes], Entry],
+    *,
+    act: bool,
+    force: bool,
 ) -> Purge:
     reason = ""
     try:
@@ -151,7 +156,7 @@ def _check_removed(entry: Entry) -> None:
             raise ActionRefused(message)
 
 
-def _check_kept(entry: Entry, moved_on: Mapping[bytes, Entry]) -> None:
+def _check_kept(entry: Entry, moved_on: Mapping[tuple[bytes, bytes], Entry]) -> None:
     """Refuse a picture whose kept one is gone, unless that was itself removed for one it is like.
 
     Of a kept one whose bytes have changed, the pixels must be the same: a rating was written.
@@ -162,7 +167,7 @@ def _check_kept(entry: Entry, moved_on: Mapping[bytes, Entry]) -> None:
         seen.add(kept)
         if _is_there(kept, content, pixels, entry):
             return
-        follow = moved_on.get(content)
+        follow = moved_on.get((kept, content))
         if follow is None or entry.kind not in _COPIES:
             break
         kept, content, pixels = follow.kept, follow.kept_hash, follow.kept_pixels
@@ -191,10 +196,10 @@ def _identity(path: bytes) -> moving.Identity | None:
     return None if facts is None else moving.identity_of(facts)
 
 
-def _moved_on(known: Sequence[Journal]) -> dict[bytes, Entry]:
-    """Return what became of contents that were removed later on, by content."""
+def _moved_on(known: Sequence[Journal]) -> dict[tuple[bytes, bytes], Entry]:
+    """Return what became of files that were removed themselves, by path and content."""
     return {
-        entry.content_hash: entry
+        (entry.path, entry.content_hash): entry
         for journal in known
         for entry in journal.entries.values()
         if entry.state in ("moved", "purged") and entry.kind != "companion"

@@ -10,10 +10,9 @@ from annidx.review import moving
 from annidx.review.checking import reason_of
 from annidx.review.journal import Entry, How, Journal
 from annidx.review.moving import Held
-from annidx.review.planned import Removal
 
 
-def check(how: How, removal: Removal, one: Held, kept: Held) -> None:
+def check(how: How, one: Held, kept: Held) -> None:
     """Refuse what can be told beforehand.
 
     Raises

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from annidx.errors import ActionRefused
-from annidx.review import deciding
+from annidx.review import deciding, moving
 from annidx.review import purge as purging
 from annidx.review.journal import journals
 from annidx.review.purge import Purged
@@ -127,7 +127,7 @@ def test_a_crash_in_the_middle_of_a_purge(
         Path(os.fsdecode(path)).unlink()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(purging.moving, "unlink", dying)
+    monkeypatch.setattr(moving, "unlink", dying)
     with pytest.raises(KeyboardInterrupt):
         purge(cleared)
     monkeypatch.undo()

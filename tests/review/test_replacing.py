@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -86,7 +87,7 @@ def test_no_clone_where_the_file_system_makes_none(
     def refusing(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
-    monkeypatch.setattr(moving.fcntl, "ioctl", refusing)
+    monkeypatch.setattr(fcntl, "ioctl", refusing)
     before = copies.tree()
     assert "no reflink can be made" in reasons(copies.apply(copies.plan(), how="reflink"))[0]
     assert copies.tree() == before
