@@ -7,27 +7,22 @@ plan again goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from annidx import decisions
-from annidx.errors import ActionRefused, AnnidxError
-from annidx.review import checking, moving, replacing, settling, trash
-from annidx.review.checking import FOLDER, Protected, reason_of
+from annidx.errors import ActionRefused
+from annidx.review import checking, replacing, settling
+from annidx.review.carrying import REPLACING, Carrier
+from annidx.review.checking import Protected
 from annidx.review.journal import Entry, How, Journal, acting, journals, shown
-from annidx.review.moving import Held, Identity
 from annidx.review.planned import Plan, Removal
 from annidx.store import identity
 
 Result = Literal["would", "done", "already", "refused"]
-
-_REPLACING = frozenset({"hardlink", "reflink"})
-_ELSEWHERE = {errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS}
-"""A folder is no place for what is removed: try one further down, on the file's own mount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +156,7 @@ class _Actor:
         decided = decisions.read(index)
         self._how = how
         self._journal = Journal(index, plan.plan_id)
+        self._carrier = Carrier(self._journal, how)
         self._protected = Protected([*plan.protected, *decided.protected])
         others = [each for each in journals(index) if each.plan_id != plan.plan_id]
         self._kept_by_others = {
@@ -171,10 +167,6 @@ class _Actor:
             and entry.kind not in ("identical", "same-pixels", "companion")
         }
         self._left: set[bytes] = set()
-        self._beside: dict[bytes, list[bytes]] = {}
-        for entry in self._journal.entries.values():
-            if entry.of:
-                self._beside.setdefault(entry.of, []).append(entry.path)
         begun = {each.how for each in self._journal.pending}
         if begun - {how}:
             message = f"plan {plan.plan_id} was begun by {', '.join(begun)}: undo that first"
@@ -192,7 +184,7 @@ class _Actor:
         if known is not None and known.is_moved:
             if not checking.is_there(removal.path):
                 return self._finish(removal, known, act=act)
-            if known.how in _REPLACING:
+            if known.how in REPLACING:
                 return self._told(removal, "already", to=known.to)
         try:
             self._check(removal)
@@ -201,8 +193,8 @@ class _Actor:
                 replacing.check(self._how, one, kept)
                 if not act:
                     return self._told(removal, "would", companions=names)
-                entry = self._moved(removal, one, kept)
-            return self._told(removal, "done", to=entry.to, companions=self._along(removal))
+                entry = self._carrier.carry(removal, one, kept)
+            return self._told(removal, "done", to=entry.to, companions=self._carrier.along(removal))
         except ActionRefused as error:
             self._left.add(removal.path)
             return self._told(removal, "refused", str(error))
@@ -234,148 +226,26 @@ class _Actor:
         if not copies and removal.content_hash in self._kept_by_others:
             message = "was kept for a file that an earlier plan removed: undo that one first"
             raise ActionRefused(message)
-        if self._how in _REPLACING and removal.content_hash != removal.kept_hash:
+        if self._how in REPLACING and removal.content_hash != removal.kept_hash:
             message = f"is not byte-identical to the kept file: no {self._how} in its place"
             raise ActionRefused(message)
 
     def _companions(self, removal: Removal) -> list[bytes]:
         """Return the companions that go along, checked; a file that is replaced keeps its own."""
-        if self._how in _REPLACING:
+        if self._how in REPLACING:
             return []
         companions = checking.going(removal)
         for each in companions:
             checking.check_companion(os.path.dirname(removal.path), each)
         return [each.name for each in companions]
 
-    def _moved(self, removal: Removal, one: Held, kept: Held) -> Entry:
-        """Move a checked file, look after its kept one, and have its companions follow."""
-        entry = Entry(
-            path=removal.path,
-            to=b"",
-            base=b"",
-            root=removal.root,
-            how=self._how,
-            size=removal.size,
-            content_hash=removal.content_hash,
-            kept=removal.kept,
-            kept_hash=removal.kept_hash,
-            kept_pixels=removal.kept_pixels,
-            kind=removal.kind,
-            of=b"",
-            state="moving",
-        )
-        if self._how in _REPLACING:
-            entry = replacing.staged(self._journal, entry, one, kept)
-        done: list[bytes] = []
-        try:
-            done.append(entry.path)
-            entry = self._carried(entry, one.identity)
-            checking.check_kept(removal, one.identity, entry.to)
-            if entry.staged:
-                replacing.put(entry)
-            entry = self._journal.note(entry, "moved")
-            self._follow(removal, entry, done)
-        except (ActionRefused, OSError) as error:
-            self._take_back(done, error, removal)
-        return entry
-
-    def _follow(self, removal: Removal, entry: Entry, done: list[bytes]) -> None:
-        """Move the companions of a file that was moved."""
-        if entry.how in _REPLACING:
-            return
-        folder = os.path.dirname(removal.path)
-        for companion in checking.going(removal):
-            checking.check_companion(folder, companion)
-            beside = replace(
-                entry,
-                path=os.path.join(folder, companion.name),
-                to=b"",
-                put=None,
-                size=companion.size,
-                content_hash=companion.content_hash,
-                kind="companion",
-                of=removal.path,
-            )
-            with moving.opened(beside.path) as held:
-                done.append(beside.path)
-                self._beside.setdefault(removal.path, []).append(beside.path)
-                self._journal.note(self._carried(beside, held.identity), "moved")
-
-    def _carried(self, entry: Entry, moved: Identity) -> Entry:
-        """Move one file to where removed files go; its entry is in the journal before."""
-        if entry.how == "trash":
-            return self._trashed(replace(entry, put=moved))
-        for base in _bases(entry, moved.device):
-            below = entry.path[len(base.rstrip(b"/")) + 1 :]
-            place = b"/".join([FOLDER, os.fsencode(self._journal.plan_id), below])
-            to = os.path.join(base, place)
-            entry = self._journal.note(replace(entry, base=base, to=to), "moving")
-            try:
-                moving.make_folders(base, os.path.dirname(place))
-                moving.move(entry.path, to)
-            except OSError as error:
-                moving.remove_empty(os.path.dirname(to), base)
-                if error.errno in _ELSEWHERE and base != os.path.dirname(entry.path):
-                    continue
-                raise
-            _check_moved(to, moved)
-            return entry
-        message = f"no folder above it takes it on its own file system: {shown(entry.path)}"
-        raise ActionRefused(message)
-
-    def _trashed(self, entry: Entry) -> Entry:
-        entry = self._journal.note(entry, "moving")
-        trash.put(entry.path)
-        return replace(entry, to=trash.found(entry.path, entry.put))
-
-    def _take_back(
-        self, done: Sequence[bytes], error: AnnidxError | OSError, what: Removal
-    ) -> None:
-        """Put back what was moved for a removal that cannot be completed; tell why it cannot."""
-        reason = reason_of(error, what.path) if isinstance(error, OSError) else str(error)
-        for path in reversed(done):
-            entry = self._journal.entries.get(path)
-            if entry is None or entry.state in ("returned", "purged"):
-                continue
-            try:
-                settling.put_back(self._journal, entry, noted=False)
-            except (ActionRefused, OSError) as worse:
-                reason += f"; {shown(path)} could not be put back ({worse}): try undo"
-        raise ActionRefused(reason) from None
-
-    def _along(self, removal: Removal) -> list[bytes]:
-        """Return the names of the companions that went along."""
-        entries = self._journal.entries
-        beside = dict.fromkeys(self._beside.get(removal.path, []))
-        return [os.path.basename(path) for path in beside if entries[path].is_moved]
-
     def _finish(self, removal: Removal, known: Entry, *, act: bool) -> Outcome:
         """Tell of a file that was moved before; have companions follow that a crash left."""
         done: list[bytes] = []
         try:
             if act:
-                self._follow(removal, known, done)
+                self._carrier.follow(removal, known, done)
         except (ActionRefused, OSError) as error:
             with contextlib.suppress(ActionRefused):  # the picture itself is where it belongs
-                self._take_back(done, error, removal)
-        return self._told(removal, "already", to=known.to, companions=self._along(removal))
-
-
-def _bases(entry: Entry, device: int) -> Iterator[bytes]:
-    """Yield the folders from the root down to the file's own that are on its file system."""
-    folder = os.path.dirname(entry.path)
-    ways = [folder]
-    while folder not in (entry.root, b"/"):
-        folder = os.path.dirname(folder)
-        ways.append(folder)
-    for base in reversed(ways):
-        facts = moving.facts_of(base)
-        if facts is not None and facts.st_dev == device:
-            yield base
-
-
-def _check_moved(to: bytes, moved: Identity) -> None:
-    facts = moving.facts_of(to)
-    if facts is None or moving.identity_of(facts) != moved:
-        message = "another file took its place while it was moved"
-        raise ActionRefused(message)
+                self._carrier.take_back(done, error, removal)
+        return self._told(removal, "already", to=known.to, companions=self._carrier.along(removal))

@@ -6,25 +6,32 @@ the file back.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from annidx.decisions import path_of
-from annidx.errors import ActionRefused
+from annidx.errors import ActionRefused, AnnidxError
 from annidx.fields import path_fields
+from annidx.images.scan import is_inside
 from annidx.review.moving import Identity
 from annidx.review.planned import checked_id
 from annidx.store import files, log
+from annidx.store.manifest import Manifest
 
 How = Literal["remove", "trash", "hardlink", "reflink"]
 State = Literal["moving", "moved", "returning", "returned", "purging", "purged"]
 """Each step has a beginning and an end: '-ing' says that it was begun."""
 
+Roots = Mapping[int, bytes]
+"""Absolute path of each root by its id."""
+
 _SUFFIX = ".plan.log"
+_PATHS = ("path", "to", "base", "root", "kept", "of", "staged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,9 @@ class Journal:
     ----------
     index : Path
     plan_id : str
+    roots : mapping of int to bytes, optional
+        Where the roots are now; by default as the index says. What was noted when they were
+        elsewhere ("annidx roots move") is read as if they had been here.
 
     Attributes
     ----------
@@ -100,21 +110,33 @@ class Journal:
         What became of each file, by where it lay, in the order in which they were begun.
     """
 
-    def __init__(self, index: Path, plan_id: str) -> None:
+    def __init__(self, index: Path, plan_id: str, roots: Roots | None = None) -> None:
         self.plan_id = checked_id(plan_id)
         self.path = index / "decisions" / f"{plan_id}{_SUFFIX}"
         self.entries: dict[bytes, Entry] = {}
+        self._roots = _roots_of(index) if roots is None else roots
+        self._told_roots = False
+        moved: dict[bytes, bytes] = {}
         for record in log.read(self.path):
-            entry = _entry(record)
-            self.entries[entry.path] = entry
+            if "roots" in record:
+                moved = _moved(record["roots"], self._roots)
+            else:
+                entry = _relocated(_entry(record), moved)
+                self.entries[entry.path] = entry
 
     def note(self, entry: Entry, state: State | None = None) -> Entry:
         """Write down what becomes of a file, durably; return it with the time."""
         time = datetime.now(UTC).isoformat(timespec="microseconds")
         noted = replace(entry, state=state or entry.state, time=time)
-        log.append(self.path, [_fields(noted)])
+        log.append(self.path, [*self._head(), _fields(noted)])
+        self._told_roots = True
         self.entries[noted.path] = noted
         return noted
+
+    def _head(self) -> list[dict[str, Any]]:
+        """Return the record that says where the roots are, unless it is written already."""
+        roots = [{"id": key, **path_fields("path", path)} for key, path in self._roots.items()]
+        return [] if self._told_roots else [{"roots": roots}]
 
     @property
     def moved(self) -> list[Entry]:
@@ -131,7 +153,8 @@ def journals(index: Path) -> list[Journal]:
     """Return the logs of all plans that were ever applied, oldest first."""
     names = [path.name for path in files.listed(index / "decisions")]
     plans = sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
-    return [Journal(index, plan_id) for plan_id in plans]
+    roots = _roots_of(index) if plans else {}
+    return [Journal(index, plan_id, roots) for plan_id in plans]
 
 
 def journal_of(index: Path, plan_id: str | None) -> Journal:
@@ -164,11 +187,7 @@ def acting(index: Path, wait_s: float = 0.0) -> Any:
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
-    paths = {
-        name: getattr(entry, name)
-        for name in ("path", "to", "base", "root", "kept", "of", "staged")
-        if getattr(entry, name)
-    }
+    paths = {name: getattr(entry, name) for name in _PATHS if getattr(entry, name)}
     fields: dict[str, Any] = {
         "state": entry.state,
         "time": entry.time,
@@ -187,10 +206,7 @@ def _fields(entry: Entry) -> dict[str, Any]:
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry:
-    paths = {
-        name: path_of(fields, name) if name in fields else b""
-        for name in ("path", "to", "base", "root", "kept", "of", "staged")
-    }
+    paths = {name: path_of(fields, name) if name in fields else b"" for name in _PATHS}
     hashes = {
         name: bytes.fromhex(fields[name]) for name in ("content_hash", "kept_hash", "kept_pixels")
     }
@@ -204,6 +220,32 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
         time=fields["time"],
         put=Identity(*fields["put"]) if "put" in fields else None,
     )
+
+
+def _roots_of(index: Path) -> dict[int, bytes]:
+    """Return where the roots are, by the newest manifest that is whole; none without one."""
+    for path in reversed(files.manifest_paths(index)):
+        with contextlib.suppress(AnnidxError, OSError):
+            roots = Manifest.from_json(files.read_file(path), str(path)).roots
+            return {root.root_id: root.path for root in roots}
+    return {}
+
+
+def _moved(then: Sequence[Mapping[str, Any]], now: Roots) -> dict[bytes, bytes]:
+    """Return which roots lie elsewhere now, by where they were."""
+    known = {each["id"]: path_of(each, "path") for each in then}
+    return {path: now[key] for key, path in known.items() if now.get(key, path) != path}
+
+
+def _relocated(entry: Entry, moved: Mapping[bytes, bytes]) -> Entry:
+    """Return an entry with its paths in the roots as they are now."""
+    changed: dict[str, Any] = {}
+    for name in _PATHS:
+        path = getattr(entry, name)
+        for old, new in moved.items():
+            if path and is_inside(path, old):
+                changed[name] = os.path.join(new, path[len(old) :].lstrip(b"/")).rstrip(b"/")
+    return replace(entry, **changed) if changed else entry
 
 
 def shown(path: bytes) -> str:

@@ -14,8 +14,9 @@ import pytest
 from annidx.errors import ActionRefused, IndexLocked
 from annidx.images import content
 from annidx.review import checking, deciding, moving, planned
-from annidx.review.journal import Journal, acting
+from annidx.review.journal import Journal, acting, journals
 from annidx.store import files
+from tests.commands.running import run
 from tests.review.archives import (
     COFFEE,
     COFFEE_EDIT,
@@ -25,6 +26,7 @@ from tests.review.archives import (
     nothing_is_lost,
     paths_of,
     reasons,
+    tree_of,
 )
 
 XMP = b"<x:xmpmeta>5 stars</x:xmpmeta>"
@@ -391,6 +393,23 @@ def test_undo_makes_the_folder_again(copies: Archive) -> None:
     copies.undo()
     (copies.root / "forest.jpg").rename(copies.root / "b" / "forest.jpg")
     assert copies.tree() == archive_before
+
+
+def test_undo_finds_a_root_that_lies_elsewhere_now(copies: Archive) -> None:
+    before = copies.tree()
+    copies.apply(copies.plan())
+    moved = copies.root.with_name("moved")
+    for old, new in ((copies.root, moved), (moved, copies.root), (copies.root, moved)):
+        old.rename(new)
+        run("roots", "move", old, new, index=copies.place)
+    undone = copies.undo()
+    assert [each.path for each in undone.returns] == [os.fsencode(moved / "b" / "copy.jpg")]
+    assert tree_of(moved) == before
+    moved.rename(copies.root)
+    run("roots", "move", moved, copies.root, index=copies.place)
+    (journal,) = journals(copies.place)
+    assert list(journal.entries) == [os.fsencode(copies.root / "b" / "copy.jpg")]
+    assert journal.pending == []
 
 
 def test_a_plan_of_another_index_or_digest_is_refused(copies: Archive, tmp_path: Path) -> None:
