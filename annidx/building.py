@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from annidx import failures, intended, offline, recognition, repair, sanity
+from annidx import cleared, failures, intended, offline, recognition, repair, sanity
 from annidx import roots as rooted
 from annidx.arranging import arrange, cover, missed
 from annidx.changes import Known, KnownFiles
@@ -339,7 +340,11 @@ class _Build:
         return self.before
 
     def _refuse_losses(self, *, interim: bool = False) -> None:
-        losses = self.known.losses(self.was.next_image_id, self.walk.excludes, interim=interim)
+        losses = self.known.losses(
+            *(self.was.next_image_id, self.walk.excludes),
+            interim=interim,
+            cleared=partial(cleared.paths, self.index),
+        )
         online = {root.path for root in self.roots if root.status == "online"}
         present = [each for each in losses if any(is_inside(each.root, root) for root in online)]
         objections = [

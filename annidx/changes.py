@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -361,7 +361,12 @@ class KnownFiles:
         return int((rows.rowset.live & ~rows.kept & ~rows.rewritten).sum())
 
     def losses(
-        self, next_image_id: int, leaves_out: Callable[[bytes], bool], *, interim: bool = False
+        self,
+        next_image_id: int,
+        leaves_out: Callable[[bytes], bool],
+        *,
+        interim: bool = False,
+        cleared: Callable[[], Collection[bytes]] = frozenset,
     ) -> list[Loss]:
         """Return for each root how many of its pictures are gone or spoiled so far.
 
@@ -373,6 +378,8 @@ class KnownFiles:
             Told a path relative to its root; True for what is left out on purpose.
         interim : bool
             While the walk goes on nobody knows what is gone.
+        cleared : callable
+            Gives the absolute paths of what is gone since somebody cleared up.
         """
         rows = self._rows["pictures"]
         whose = rows.rowset.numbers("root_id")
@@ -381,6 +388,9 @@ class KnownFiles:
         at = np.flatnonzero(gone)
         paths = rows.rowset.values("path", at)
         on_purpose = np.fromiter(map(leaves_out, paths), np.bool_, len(paths))
+        if len(at):
+            known = cleared()
+            on_purpose |= [path in known for path in self._opened.paths(at)]
         gone[at[on_purpose]] = False
         return [
             Loss(

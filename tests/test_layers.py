@@ -24,7 +24,7 @@ LAYERS = [
     ["workers"],
     ["images", "store", "search"],
     *(["graphs"], ["roots"], ["sanity"], ["changes"], ["comparing"], ["answers"], ["pairlist"]),
-    *(["decisions"], ["selection"], ["queries"], ["catalogue"]),
+    *(["decisions"], ["cleared"], ["selection"], ["queries"], ["catalogue"]),
     ["exports"],
     *(["spool"], ["survey"], ["ledger"], ["options"], ["intended"], ["offline"], ["layout"]),
     *(["arranging"], ["repair"]),

@@ -17,7 +17,7 @@ from annidx import decisions
 from annidx.errors import ActionRefused
 from annidx.review import checking, replacing, settling
 from annidx.review.carrying import REPLACING, Carrier
-from annidx.review.checking import Protected
+from annidx.review.checking import Protected, identity_at
 from annidx.review.journal import Entry, How, Journal, acting, journals, shown
 from annidx.review.planned import Plan, Removal
 from annidx.store import identity
@@ -153,7 +153,9 @@ class _Actor:
     """Carries out the removals of one plan, one after the other."""
 
     def __init__(self, index: Path, plan: Plan, how: How) -> None:
-        decided = decisions.read(index)
+        decided = self._decided = decisions.read(index)
+        self._keeps = {each.one.path for each in decided.standing if each.verdict == "keep"}
+        self._kept = {identity_at(each.kept) for each in plan.removals}
         self._how = how
         self._journal = Journal(index, plan.plan_id)
         self._carrier = Carrier(self._journal, how)
@@ -189,6 +191,9 @@ class _Actor:
         try:
             self._check(removal)
             with checking.checked(removal, self._protected) as (one, kept):
+                if one.identity in self._kept:
+                    message = "is a file that this plan keeps, by another name"
+                    raise ActionRefused(message)
                 names = self._companions(removal)
                 replacing.check(self._how, one, kept)
                 if not act:
@@ -221,6 +226,10 @@ class _Actor:
     def _check(self, removal: Removal) -> None:
         if removal.goes_with in self._left:
             message = f"stays with {shown(removal.goes_with)}, which stays"
+            raise ActionRefused(message)
+        apart = self._decided.are_apart(removal.pixels, removal.kept_pixels)
+        if removal.path in self._keeps or (apart and any(removal.pixels)):
+            message = "was decided to stay since the plan was made"
             raise ActionRefused(message)
         copies = removal.kind in ("identical", "same-pixels")
         if not copies and removal.content_hash in self._kept_by_others:

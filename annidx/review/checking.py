@@ -32,7 +32,7 @@ class Protected:
     def __init__(self, folders: Sequence[bytes]) -> None:
         self._folders = folders
         self._known = {
-            found: folder for folder in folders if (found := _identity(folder)) is not None
+            found: folder for folder in folders if (found := identity_at(folder)) is not None
         }
         self._above: dict[bytes, bytes] = {}
 
@@ -45,7 +45,7 @@ class Protected:
         if not self._known:
             return b""
         if folder not in self._above:
-            here = _identity(folder)
+            here = identity_at(folder)
             found = self._known.get(here, b"") if here else b""
             if not found and os.path.dirname(folder) != folder:
                 found = self._same(os.path.dirname(folder))
@@ -182,7 +182,8 @@ def _named(companion: Companion) -> str:
     return f"its companion {os.fsdecode(companion.name)}"
 
 
-def _identity(path: bytes) -> Identity | None:
+def identity_at(path: bytes) -> Identity | None:
+    """Return which file or folder is at a path, None when that cannot be told."""
     try:
         facts = facts_of(path)
     except OSError:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from annidx.cleared import SUFFIX
 from annidx.decisions import path_of
 from annidx.errors import ActionRefused, AnnidxError
 from annidx.fields import path_fields
@@ -30,7 +31,6 @@ State = Literal["moving", "moved", "returning", "returned", "purging", "purged"]
 Roots = Mapping[int, bytes]
 """Absolute path of each root by its id."""
 
-_SUFFIX = ".plan.log"
 _PATHS = ("path", "to", "base", "root", "kept", "of", "staged")
 
 
@@ -112,7 +112,7 @@ class Journal:
 
     def __init__(self, index: Path, plan_id: str, roots: Roots | None = None) -> None:
         self.plan_id = checked_id(plan_id)
-        self.path = index / "decisions" / f"{plan_id}{_SUFFIX}"
+        self.path = index / "decisions" / f"{plan_id}{SUFFIX}"
         self.entries: dict[bytes, Entry] = {}
         self._roots = _roots_of(index) if roots is None else roots
         self._told_roots = False
@@ -152,7 +152,7 @@ class Journal:
 def journals(index: Path) -> list[Journal]:
     """Return the logs of all plans that were ever applied, oldest first."""
     names = [path.name for path in files.listed(index / "decisions")]
-    plans = sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+    plans = sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
     roots = _roots_of(index) if plans else {}
     return [Journal(index, plan_id, roots) for plan_id in plans]
 

@@ -197,6 +197,7 @@ def _different_files(pictures: Sequence[Picture]) -> list[Picture]:
 
 def _allowed(draft: _Draft, kept_before: set[bytes]) -> list[_Wish]:
     """Return the wishes that may be fulfilled; the others become refusals."""
+    identities = {_facts(path) for path in draft.kept}
     for_what = {each.kept.path: path for path, each in draft.wishes.items()}
     allowed = []
     for path, wish in sorted(draft.wishes.items()):
@@ -212,6 +213,8 @@ def _allowed(draft: _Draft, kept_before: set[bytes]) -> list[_Wish]:
             reason = "was kept for a file that an earlier plan removed: undo that one first"
         else:
             reason = _not_two(wish)
+            if not reason and _facts(path) in identities:
+                reason = "is a file that is kept, by another name"
         if reason:
             draft.refusals.append(Refusal(path, wish.kept.path, reason))
         else:

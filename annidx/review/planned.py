@@ -53,6 +53,8 @@ class Removal:
         BLAKE3 of all bytes of both, 32 bytes each, as of the plan.
     kept_pixels : bytes
         The `pixel_hash` of the kept one; zeros when it is no picture of the index.
+    pixels : bytes
+        The `pixel_hash` of `path`; zeros likewise.
     kind : str
         What `path` is to `kept`, one of :data:`annidx.kinds.KINDS`.
     reason : str
@@ -78,6 +80,7 @@ class Removal:
     source: str
     companions: tuple[Companion, ...] = ()
     goes_with: bytes = b""
+    pixels: bytes = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,7 @@ def _removal_fields(removal: Removal) -> dict[str, Any]:
         "content_hash": removal.content_hash.hex(),
         "kept_hash": removal.kept_hash.hex(),
         "kept_pixels": removal.kept_pixels.hex(),
+        "pixels": removal.pixels.hex(),
         "companions": [
             {
                 **path_fields("name", each.name),
@@ -262,6 +266,7 @@ def _removal(fields: Mapping[str, Any]) -> Removal:
             for each in fields["companions"]
         ),
         goes_with=path_of(fields, "goes_with") if "goes_with" in fields else b"",
+        pixels=bytes.fromhex(fields["pixels"]),
     )
 
 

@@ -446,6 +446,52 @@ def test_odd_paths_in_a_plan_are_refused(copies: Archive, changes: dict[str, Any
     assert copies.tree() == before
 
 
+def test_what_was_decided_since_the_plan_counts(copies: Archive) -> None:
+    plan, before = copies.plan(), copies.tree()
+    one, other = copies.root / "b" / "copy.jpg", copies.root / "a" / "coffee.jpg"
+    for decide in ("keep", "not-duplicate"):
+        if decide == "keep":
+            deciding.keep(copies.open(), [one])
+        else:
+            deciding.not_duplicates(copies.open(), one, other)
+        assert "was decided to stay" in reasons(copies.apply(plan))[0]
+        deciding.take_back(copies.open())
+    assert copies.tree() == before
+    assert copies.apply(plan).count("done") == 1
+
+
+def test_a_kept_file_is_kept_by_all_its_names(archive: Archive) -> None:
+    """C goes for B, and A for another one: A and B are one file, which must not go."""
+    for name, source in (("a.jpg", COFFEE), ("other.jpg", COFFEE), ("c.jpg", COFFEE_EDIT)):
+        archive.add(name, source)
+    archive.add("b.jpg", COFFEE)
+    index = archive.build()
+    deciding.remove(index, archive.root / "c.jpg", archive.root / "b.jpg")
+    deciding.remove(index, archive.root / "a.jpg", archive.root / "other.jpg")
+    plan = archive.plan(auto="none")
+    assert len(plan.removals) == 2
+    (archive.root / "b.jpg").unlink()
+    (archive.root / "b.jpg").hardlink_to(archive.root / "a.jpg")
+    assert paths_of(archive.plan(auto="none"), archive) == [("c.jpg", "b.jpg")]
+    assert reasons(archive.apply(plan)) == ["is a file that this plan keeps, by another name"]
+    assert archive.removed() == {"c.jpg"}
+
+
+def test_a_build_does_not_take_what_was_cleared_up_for_lost(archive: Archive) -> None:
+    archive.add("coffee.jpg", COFFEE)
+    for number in range(3):
+        archive.add(f"{number}/copy.jpg", COFFEE)
+    archive.build()
+    plan = archive.plan(reference=[archive.root / "coffee.jpg"])
+    for how in ("remove", "hardlink"):
+        archive.apply(plan, how=how)
+        run("build", "--max-removed", "0", index=archive.place)
+        archive.undo()
+        run("build", "--max-removed", "0", index=archive.place)
+    (archive.root / "1" / "copy.jpg").unlink()
+    run("build", "--max-removed", "0", index=archive.place, code=14)
+
+
 def test_one_at_a_time(copies: Archive) -> None:
     plan = copies.plan()
     with acting(copies.place), pytest.raises(IndexLocked, match="another apply, undo or purge"):
