@@ -243,7 +243,7 @@ class _Actor:
         """Return the companions that go along, checked; a file that is replaced keeps its own."""
         if self._how in REPLACING:
             return []
-        companions = checking.going(removal)
+        companions = checking.going(removal, self._carrier.folders)
         for each in companions:
             checking.check_companion(os.path.dirname(removal.path), each)
         return [each.name for each in companions]

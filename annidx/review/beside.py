@@ -26,12 +26,35 @@ def is_sidecar(name: bytes) -> bool:
     return suffix(name) in SIDECARS or suffix(name) == _TAKEOUT
 
 
-def owners_left(path: bytes, companion: bytes) -> list[bytes]:
-    """Return the pictures in the folder of `path`, but for itself, that have a companion, too."""
-    names = _names(os.path.dirname(path))
-    beside = Companions(names)
-    own = os.path.basename(path)
-    return [name for name in names if name != own and companion in beside.of(name)]
+class Folders:
+    """The companions of files, with each folder listed once: for one plan, or one apply of it."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Companions] = {}
+        self._owners: dict[bytes, dict[bytes, list[bytes]]] = {}
+
+    def of(self, path: bytes) -> tuple[bytes, ...]:
+        """Return the names of the companions of a file; none when its folder cannot be listed."""
+        folder, name = os.path.split(path)
+        if folder not in self._known:
+            self._list(folder)
+        return self._known[folder].of(name)
+
+    def owners_left(self, path: bytes, companion: bytes) -> list[bytes]:
+        """Return the other pictures beside a file that have a companion and are there now."""
+        folder, own = os.path.split(path)
+        if folder not in self._known:
+            self._list(folder)
+        owners = self._owners[folder].get(companion, [])
+        return [name for name in owners if name != own and os.path.lexists(folder + b"/" + name)]
+
+    def _list(self, folder: bytes) -> None:
+        names = _names(folder)
+        beside = self._known[folder] = Companions(names)
+        owners = self._owners[folder] = {}
+        for name in names if beside else ():
+            for companion in beside.of(name):
+                owners.setdefault(companion, []).append(name)
 
 
 def sidecars_and_halves(
@@ -48,7 +71,7 @@ def sidecars_and_halves(
     protected : sequence of bytes
     """
     planned, staying = {each.one.path for each in wishes}, set(kept)
-    beside = _Folders()
+    beside = Folders()
     for wish in wishes:
         main = Removal(
             path=wish.one.path,
@@ -92,7 +115,7 @@ def _sidecars(folder: bytes, names: Any) -> Iterator[Companion]:
             continue
 
 
-def _half(main: Removal, path: bytes, beside: _Folders) -> Removal | None:
+def _half(main: Removal, path: bytes, beside: Folders) -> Removal | None:
     """Return the removal of a picture's other half, None when no copy of it lies with the kept."""
     where = os.path.dirname(main.kept)
     for name in beside.of(main.kept):
@@ -127,20 +150,6 @@ def _same_content(one: Held, other: Held) -> bytes | None:
         return None
     found = one.content_hash()
     return found if found == other.content_hash() else None
-
-
-class _Folders:
-    """The companions of files, with each folder listed once."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Companions] = {}
-
-    def of(self, path: bytes) -> tuple[bytes, ...]:
-        """Return the names of the companions of a file; none when its folder cannot be listed."""
-        folder, name = os.path.split(path)
-        if folder not in self._known:
-            self._known[folder] = Companions(_names(folder))
-        return self._known[folder].of(name)
 
 
 def _names(folder: bytes) -> list[bytes]:

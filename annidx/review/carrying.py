@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from annidx.errors import ActionRefused, AnnidxError
 from annidx.review import checking, moving, replacing, settling, trash
+from annidx.review.beside import Folders
 from annidx.review.checking import FOLDER, reason_of
 from annidx.review.journal import Entry, How, Journal, shown
 from annidx.review.moving import Held, Identity
@@ -28,10 +29,16 @@ class Carrier:
     ----------
     journal : Journal
     how : How
+
+    Attributes
+    ----------
+    folders : Folders
+        What lies beside what.
     """
 
     def __init__(self, journal: Journal, how: How) -> None:
         self._journal, self._how = journal, how
+        self.folders = Folders()
         self._beside: dict[bytes, list[bytes]] = {}
         for entry in journal.entries.values():
             if entry.of:
@@ -80,7 +87,7 @@ class Carrier:
         if entry.how in REPLACING:
             return
         folder = os.path.dirname(removal.path)
-        for companion in checking.going(removal):
+        for companion in checking.going(removal, self.folders):
             checking.check_companion(folder, companion)
             beside = replace(
                 entry,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from annidx.errors import ActionRefused
 from annidx.images.scan import is_inside
-from annidx.review.beside import owners_left
+from annidx.review.beside import Folders
 from annidx.review.moving import Held, Identity, facts_of, identity_of, opened
 from annidx.review.pictures import is_protected
 from annidx.review.planned import Companion, Removal
@@ -90,13 +90,14 @@ def check_companion(folder: bytes, companion: Companion) -> None:
         raise ActionRefused(message) from None
 
 
-def going(removal: Removal) -> list[Companion]:
+def going(removal: Removal, beside: Folders) -> list[Companion]:
     """Return the companions that go with a picture as of now: no other picture there has them."""
     folder = os.path.dirname(removal.path)
     return [
         each
         for each in removal.companions
-        if not owners_left(removal.path, each.name) and is_there(os.path.join(folder, each.name))
+        if not beside.owners_left(removal.path, each.name)
+        and is_there(os.path.join(folder, each.name))
     ]
 
 
