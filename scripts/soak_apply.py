@@ -89,8 +89,9 @@ class Killer:
         def appended(path: Path, data: bytes) -> None:
             self()
             if self.seen == self.at:
-                with path.open("ab") as handle:
-                    handle.write(data[: len(data) // 2])
+                known = path.read_bytes() if path.exists() else b""
+                whole = known[: known.rfind(b"\n") + 1]  # what was torn before goes first
+                path.write_bytes(whole + data[: len(data) // 2])
             self()
             append(path, data)
             self()
