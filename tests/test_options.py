@@ -70,8 +70,12 @@ METHODS: dict[str, Any] = {
     "groups": GroupOptions,
 }
 APART = [
-    Decision("not-duplicate", *(Subject(row.pixel_hash, row.file.path) for row in pair))
-    for pair in [
+    Decision(
+        "not-duplicate",
+        Subject(one.pixel_hash, one.file.path),
+        Subject(other.pixel_hash, other.file.path),
+    )
+    for one, other in [
         *((RECORDS[-1], other) for other in RECORDS[16:64] if other.image_id % 16 == QUERY),
         *((RECORDS[at], RECORDS[at + 16]) for at in range(18, 32, 4)),  # of equal pixels
     ]
