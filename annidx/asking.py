@@ -103,7 +103,7 @@ class Search:
     views: Views = "default"
     fpr: float | None = None
     false_pairs: float | None = None
-    cutoff_from: int | None = None
+    cutoff_from: int | Mapping[str, Any] | None = None
     max_pairs: int = MAX_PAIRS
     between: tuple[PathLike, PathLike] | None = None
     reference: PathLike | Sequence[PathLike] = ()
@@ -206,7 +206,7 @@ class CommonOptions(TypedDict, total=False):
     views: Views
     fpr: float | None
     false_pairs: float | None
-    cutoff_from: int | None
+    cutoff_from: int | Mapping[str, Any] | None
 
 
 class HasOptions(CommonOptions, total=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -352,8 +352,14 @@ def measured(opened: Snapshot) -> dict[str, Any]:
     return sampling.of_archive(archive_of(opened, views)).as_dict()
 
 
-def pinned(opened: Snapshot, number: int) -> Chance:
-    """Return what a score meant in an earlier snapshot of the index."""
+def pinned(opened: Snapshot, number: int | Mapping[str, Any]) -> Chance:
+    """Return what a score meant in an earlier snapshot of the index, or as its manifest told."""
+    if not isinstance(number, int):
+        told = Chance.of_dict(number)
+        if told is None:
+            message = "cutoff_from was measured by another version of annidx: pin another snapshot"
+            raise UsageError(message)
+        return told
     known = {each.number: each.manifest for each in history.listing(opened.index)}
     manifest = known.get(number)
     chance = None if manifest is None else Chance.of_dict(manifest.chance)

@@ -29,6 +29,7 @@ LAYERS = [
     *(["spool"], ["survey"], ["ledger"], ["options"], ["intended"], ["offline"], ["layout"]),
     *(["arranging"], ["repair"]),
     *(["recognition"], ["failures"], ["building"], ["engines"], ["nearest"], ["index"], ["api"]),
+    *(["uploads"], ["thresholds"], ["beside"]),
     ["review"],
     ["service"],
     ["commands"],

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from annidx import __version__
-from annidx.service import health, listing, pictures, problems, reference, searching
+from annidx.service import health, listing, pictures, problems, reference, searching, uploading
 from annidx.service.guard import Credential, Guard
 from annidx.service.holder import Holder
 from annidx.service.limits import Limits
@@ -54,7 +54,7 @@ def of_service(service: Service, *credentials: Credential) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
-    for module in (searching, pictures, listing, health):
+    for module in (searching, pictures, uploading, listing, health):
         app.include_router(module.router(service))
     reference.install(app)
     settings = service.settings

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from starlette.datastructures import FormData, UploadFile
 
 from annidx.asking import MAX_PAIRS, Filter, K, Near, PixelSize, Turns, Views
@@ -25,6 +25,9 @@ Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Side = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=4096)]
+
+
+Payload = Annotated[dict[Text, JsonValue], Field(max_length=50)]
 
 
 class Strict(BaseModel):
@@ -72,9 +75,12 @@ class Common(Strict):
         return given
 
 
+_LIMITS = frozenset(
+    {"metric", "cutoff", "match", "fpr", "false_pairs", "cutoff_from", "transforms", "kinds"}
+)
 _OBJECTS = frozenset({"filters", "payload"})
 """Fields of forms that are JSON."""
-_NO_OPTIONS = frozenset({"filters", "id", "ids", "vector", "vectors"})
+_NO_OPTIONS = frozenset({"filters", "payload", "judge", "id", "ids", "vector", "vectors"})
 
 
 class Nearest(Common):
@@ -84,6 +90,16 @@ class Nearest(Common):
     transforms: Turns = "none"
     kinds: Annotated[list[Kind], Field(max_length=10)] = []
     companions: bool = False
+    payload: Payload | None = None
+    judge: bool = False
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        given = _LIMITS & self.model_fields_set
+        if self.judge and given:
+            message = f"judge goes by the thresholds of the service: leave out {min(given)}"
+            raise ValueError(message)
+        return self
 
 
 class Neighbours(Strict):
@@ -173,6 +189,18 @@ class Batch(Nearest):
             message = "give either ids or vectors"
             raise ValueError(message)
         return self
+
+
+class Put(Strict):
+    """What goes with a picture that is added."""
+
+    payload: Payload = {}
+    keep: Literal["always", "unless-rejected"] = "always"
+
+
+def not_a_form() -> Problem:
+    """Return what is said to a body that should be a form and is none."""
+    return Problem(415, "expected Content-Type: multipart/form-data with a picture in `file`")
 
 
 async def json_body(request: Request, model: type[Any]) -> Any:

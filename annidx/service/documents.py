@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,9 +51,11 @@ INDEX = {
 }
 
 
-def body_of(model: type[BaseModel], *, form: type[BaseModel] | None = None) -> dict[str, Any]:
+def body_of(
+    model: type[BaseModel] | None, *, form: type[BaseModel] | None = None
+) -> dict[str, Any]:
     """Return what a route says of its body: JSON, or else a form with a file and these fields."""
-    content = {"application/json": {"schema": _inlined(model)}}
+    content = {} if model is None else {"application/json": {"schema": _inlined(model)}}
     if form is not None:
         fields = _inlined(form)
         file = {"type": "string", "format": "binary", "description": "A picture."}
@@ -61,7 +63,7 @@ def body_of(model: type[BaseModel], *, form: type[BaseModel] | None = None) -> d
         fields["required"] = ["file", *fields.get("required", ())]
         fields["description"] = "A picture that is sent, and options; lists and objects are JSON."
         content["multipart/form-data"] = {"schema": fields}
-    return {"requestBody": {"required": True, "content": content}, "parameters": [INDEX]}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _inlined(model: type[BaseModel]) -> dict[str, Any]:
@@ -91,12 +93,14 @@ class Open(BaseModel):
 class Match(Open):
     """A picture near a query; see the README on JSON."""
 
-    path: str
+    path: str | None = None
+    image_id: int | None = None
+    key: str | None = None
+    payload: dict[str, Any] | None = None
     distance: float
     metric: str
     kind: str
     transform: str
-    image_id: int
     width: int
     height: int
     size: int
@@ -132,6 +136,24 @@ class QueryAnswer(Matches):
     milliseconds: float
 
 
+class PutAnswer(QueryAnswer):
+    """What became of a picture that was sent, and what it is near to."""
+
+    key: str
+    stored: bool
+    created: bool
+    verdict: Literal["reject", "review", "accept"]
+    uploads: int
+
+
+class DeleteAnswer(Open):
+    """A picture that is gone."""
+
+    key: str
+    deleted: bool
+    uploads: int
+
+
 class BatchAnswer(Open):
     """The answers to several queries, in their order; all by one snapshot."""
 
@@ -144,8 +166,10 @@ class BatchAnswer(Open):
 class Picture(Open):
     """What the index knows of a picture."""
 
-    image_id: int
-    path: str
+    image_id: int | None = None
+    path: str | None = None
+    key: str | None = None
+    payload: dict[str, Any] | None = None
     size: int
     mtime: str
     first_seen: str

@@ -15,10 +15,12 @@ from datetime import datetime
 from pathlib import Path
 
 from annidx import api
+from annidx.beside import Both
 from annidx.errors import AnnidxError, IndexNotFound
 from annidx.index import Index
 from annidx.native import give_back_free_memory
 from annidx.store import files, snapshot
+from annidx.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,9 @@ class Held:
     def __init__(self, name: str, place: Path) -> None:
         self.name, self.place = name, place
         self._index: Index | None = None
-        self._lock = threading.Lock()
+        self._uploads: Uploads | None = None
+        self._both: Both | None = None
+        self._lock, self._swapping = threading.Lock(), threading.Lock()
         self._seen: list[str] = []
         self._tried = 0.0
         self._failed = False
@@ -72,6 +76,36 @@ class Held:
             message = f"index {self.name!r} is not ready: {self.reason}"
             raise NotLoaded(message)
         return index
+
+    @property
+    def uploads(self) -> Uploads:
+        """What clients have added to the index.
+
+        Raises
+        ------
+        NotLoaded
+        """
+        if self._uploads is None:
+            _ = self.index  # which says why
+            message = f"index {self.name!r} is not ready: {self.reason}"
+            raise NotLoaded(message)
+        return self._uploads
+
+    def both(self) -> Both:
+        """Return the index and what was added to it, as they are now.
+
+        Raises
+        ------
+        NotLoaded
+        """
+        index, added = self.index, self.uploads.opened
+        both = self._both
+        if both is None or both.index is not index or both.snapshot is not added:
+            both = Both(index, added)
+            with self._swapping:
+                if index is self._index:  # else it would hold an old snapshot open
+                    self._both = both
+        return both
 
     @property
     def is_loaded(self) -> bool:
@@ -122,8 +156,11 @@ class Held:
             if self._index.manifest == opened.manifest:
                 return False
             self.reloads += 1
+        if self._uploads is None:
+            self._uploads = Uploads(self.place)
         _warm(opened)
-        self._index = opened
+        with self._swapping:
+            self._index, self._both = opened, None
         for listener in self._listeners:
             listener(self.name)
         return True
@@ -135,6 +172,8 @@ class Held:
             again = self._failed and time.monotonic() - self._tried > RETRY_S
             if names != self._seen or again:
                 self.load()
+            if self._uploads is not None:
+                self._uploads.refresh()
         except (AnnidxError, OSError) as error:
             log.warning("index %s: %s", self.name, error)
 

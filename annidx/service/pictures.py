@@ -15,9 +15,12 @@ from annidx.model import Record
 from annidx.service import documents
 from annidx.service.bodies import Number
 from annidx.service.documents import problems
+from annidx.service.holder import Held
 from annidx.service.problems import Problem
 from annidx.service.running import Service, json_response
 from annidx.service.searching import IndexName
+from annidx.service.uploading import Key
+from annidx.uploads import upload_of
 
 MOST_SIDE = 1024
 SIDE = 256
@@ -27,9 +30,13 @@ Side = Annotated[int, Query(alias="size", ge=1, le=MOST_SIDE, description="Of th
 
 def picture_fields(record: Record) -> dict[str, Any]:
     """Return the fields of a picture in JSON; times of the disk are in UTC."""
+    upload = upload_of(record.file.path)
+    if upload is None:
+        named = {"image_id": record.image_id, **path_fields("path", record.file.path)}
+    else:
+        named = {"key": upload.key, "payload": upload.payload}
     return {
-        "image_id": record.image_id,
-        **path_fields("path", record.file.path),
+        **named,
         "size": record.file.size,
         "mtime": _moment(record.file.mtime_ns),
         "first_seen": _moment(record.first_seen_ns),
@@ -53,11 +60,11 @@ def router(service: Service) -> APIRouter:
         response_model=documents.Picture,
         responses=problems(404, 422, 503),
     )
-    async def picture(id: Number, index: IndexName = None) -> Response:
-        """Tell what the index knows of a picture."""
+    async def picture(key: Key, index: IndexName = None) -> Response:
+        """Tell what is known of a picture: by a client's key, or else by its number."""
         held = service.holder.of(index)
         opened = held.index
-        record = await service.pool.run(opened.picture, id)
+        record = await service.pool.run(_record, held, opened, key)
         facts = {"index": held.name, "snapshot": opened.manifest.number}
         return json_response({**picture_fields(record), **facts})
 
@@ -75,6 +82,11 @@ def router(service: Service) -> APIRouter:
         written = await service.pool.run(_thumbnail, opened, id, side)
         keep = {"Cache-Control": "private, max-age=600"}
         return Response(written, media_type="image/jpeg", headers=keep)
+
+    def _record(held: Held, opened: Index, key: str) -> Record:
+        if key.isdecimal() and key not in held.uploads.rows:
+            return opened.picture(int(key[:20]))
+        return held.uploads.record(key)
 
     def _thumbnail(opened: Index, number: int, side: int) -> bytes:
         record = opened.picture(number)

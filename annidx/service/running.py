@@ -12,13 +12,15 @@ from typing import Any
 from starlette.responses import Response
 
 from annidx.fields import match_fields
-from annidx.found import Answer, Matches
+from annidx.found import Answer, Match, Matches
 from annidx.images.decode import Limits
 from annidx.service.decoding import Decoders, decode
-from annidx.service.holder import Holder
+from annidx.service.holder import Held, Holder
 from annidx.service.measures import Measures
 from annidx.service.settings import Settings
 from annidx.service.work import Busy, Pool, TooMany
+from annidx.thresholds import Thresholds, chosen, pinned
+from annidx.uploads import upload_of
 
 MOST_RECEIVING = 32
 """So many forms may come in at a time; each may hold a temporary file."""
@@ -43,6 +45,7 @@ class Service:
     joins: Pool = field(init=False)
     receiving: Places = field(init=False)
     decoders: Decoders = field(init=False)
+    _pinned: dict[str, Thresholds] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         told = self.settings
@@ -52,6 +55,16 @@ class Service:
         self.receiving = Places(MOST_RECEIVING)
         limits = Limits(pixels=told.max_pixels, memory=told.decode_bytes)
         self.decoders = Decoders(told.workers, limits, told.decode_s, self.decode)
+
+    def thresholds(self, held: Held) -> Thresholds:
+        """Return the thresholds of an index, pinned when they are first asked for."""
+        uploads = held.uploads
+        with uploads.lock:
+            if held.name not in self._pinned:
+                told = self.settings
+                wanted = chosen(held.index, told.judge_by, told.reject, told.review)
+                self._pinned[held.name] = pinned(held.index, uploads.place, wanted)
+            return self._pinned[held.name]
 
     def start(self) -> None:
         """Begin to open the indexes."""
@@ -99,9 +112,9 @@ class Clock:
         return round(1e3 * (time.perf_counter() - self._began), 3)
 
 
-def json_response(fields: Mapping[str, Any]) -> Response:
+def json_response(fields: Mapping[str, Any], status: int = 200) -> Response:
     """Return JSON; text is ASCII, so that no name of a file can be taken for anything else."""
-    return Response(json.dumps(fields), media_type="application/json")
+    return Response(json.dumps(fields), status, media_type="application/json")
 
 
 def answer_fields(answer: Answer, count: int) -> dict[str, Any]:
@@ -124,7 +137,17 @@ def answer_fields(answer: Answer, count: int) -> dict[str, Any]:
 
 def matches_fields(found: Matches) -> dict[str, Any]:
     """Return the matches of one query and what the search says of itself."""
-    return {"matches": list(map(match_fields, found)), **answer_fields(found.answer, len(found))}
+    return {"matches": list(map(one_match, found)), **answer_fields(found.answer, len(found))}
+
+
+def one_match(match: Match) -> dict[str, Any]:
+    """Return the fields of a match; what a client has added has a key instead of a path."""
+    fields, upload = match_fields(match), upload_of(match.raw_path)
+    if upload is None:
+        return fields
+    for name in ("path", "path_base64", "image_id"):
+        fields.pop(name, None)
+    return {"key": upload.key, "payload": upload.payload, **fields}
 
 
 async def in_thread(function: Callable[..., Any], *args: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,14 +14,16 @@ from starlette.responses import Response
 
 from annidx import queries
 from annidx.asking import QueryOptions, metric_of
+from annidx.beside import Both, verdict
 from annidx.descriptors import THUMB, descriptor
 from annidx.errors import UsageError
 from annidx.found import Matches
-from annidx.index import Index
 from annidx.service import bodies, documents
 from annidx.service.decoding import Decoders
-from annidx.service.documents import body_of, problems
+from annidx.service.documents import INDEX, body_of, problems
+from annidx.service.holder import Held
 from annidx.service.running import Clock, Service, json_response, matches_fields
+from annidx.thresholds import Thresholds
 
 IndexName = Annotated[str | None, Query(alias="index", max_length=200, description="Which index.")]
 
@@ -37,15 +40,45 @@ class Direct(APIRoute):
         return handler
 
 
-def by_id(opened: Index, numbers: Sequence[int], options: Mapping[str, Any]) -> list[Matches]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What some queries are asked of, and how.
+
+    Attributes
+    ----------
+    both : Both
+    options : Mapping of str to Any
+        For the API.
+    payload : Mapping of str to Any
+        Members of the payload of what is to be found.
+    thresholds : Thresholds, optional
+        By which to judge.
+    """
+
+    both: Both
+    options: Mapping[str, Any]
+    payload: Mapping[str, Any]
+    thresholds: Thresholds | None = None
+
+    @property
+    def metric(self) -> str:
+        """By which pictures are asked for."""
+        return metric_of(QueryOptions, self.options, self.both.index.manifest.descriptors)
+
+    def verdict(self, found: Matches) -> dict[str, str]:
+        """Return the verdict on a query, if one is wanted."""
+        return {} if self.thresholds is None else {"verdict": verdict(found, self.thresholds)}
+
+
+def by_id(asked: Asked, numbers: Sequence[int]) -> list[Matches]:
     """Return what is near to pictures of an index; they are not their own neighbours."""
-    metric = metric_of(QueryOptions, options, opened.manifest.descriptors)
-    records = [opened.picture(number) for number in numbers]
-    return opened.query_many(records, **{**options, "metric": metric})
+    records = [asked.both.index.picture(number) for number in numbers]
+    return asked.both.query(records, payload=asked.payload, **asked.options)
 
 
-def by_vector(opened: Index, vectors: Sequence[Any], options: Mapping[str, Any]) -> list[Matches]:
+def by_vector(asked: Asked, vectors: Sequence[Any]) -> list[Matches]:
     """Return what is near to descriptors that were computed elsewhere."""
+    options = asked.options
     for name in ("kinds", "companions"):
         if options.get(name):
             message = f"{name} goes with pictures: a vector has no file and no bytes"
@@ -61,16 +94,13 @@ def by_vector(opened: Index, vectors: Sequence[Any], options: Mapping[str, Any])
             f"expected vectors of {measure.dimension} numbers from {bounds.min} to {bounds.max}"
         )
         raise UsageError(message) from None
-    return opened.query_vectors(stacked, **kept)
+    return asked.both.query_vectors(stacked, payload=asked.payload, **kept)
 
 
-def by_upload(
-    opened: Index, file: UploadFile, options: Mapping[str, Any], decoders: Decoders
-) -> Matches:
+def by_upload(asked: Asked, file: UploadFile, decoders: Decoders) -> Matches:
     """Return what is near to a picture that was sent; it is decoded in a worker process."""
-    metric = metric_of(QueryOptions, options, opened.manifest.descriptors)
-    record = decoders.record(file.file.read(), queries.needed(metric))
-    return opened.query(record, **{**options, "metric": metric})
+    record = decoders.record(file.file.read(), queries.needed(asked.metric))
+    return asked.both.query([record], payload=asked.payload, **asked.options)[0]
 
 
 def router(service: Service) -> APIRouter:
@@ -82,42 +112,45 @@ def router(service: Service) -> APIRouter:
         "/v1/query",
         response_model=documents.QueryAnswer,
         responses=problems(404, 408, 415, 422, 503),
-        openapi_extra=body_of(bodies.Query, form=bodies.Nearest),
+        openapi_extra={**body_of(bodies.Query, form=bodies.Nearest), "parameters": [INDEX]},
     )
     async def query(request: Request) -> Response:
         """Find what is near to a picture: one that is sent, one of the index, or a vector."""
         clock, held = Clock(), service.holder.of(request.query_params.get("index"))
         if bodies.is_form(request):
             with service.receiving:
-                async with bodies.form_body(request, bodies.Nearest) as (file, asked):
-                    given = held.index, file, asked.options(), service.decoders
+                async with bodies.form_body(request, bodies.Nearest) as (file, told):
+                    asked = asked_of(service, held, told)
+                    given = asked, file, service.decoders
                     found = await service.pool.run(by_upload, *given)
         else:
-            asked = await bodies.json_body(request, bodies.Query)
-            opened, options = held.index, asked.options()
-            if asked.id is not None:
-                (found,) = await service.pool.run(by_id, opened, [asked.id], options)
+            told = await bodies.json_body(request, bodies.Query)
+            asked = asked_of(service, held, told)
+            if told.id is not None:
+                (found,) = await service.pool.run(by_id, asked, [told.id])
             else:
-                (found,) = await service.pool.run(by_vector, opened, [asked.vector], options)
-        return answered(found, held.name, clock)
+                (found,) = await service.pool.run(by_vector, asked, [told.vector])
+        return answered(found, held.name, clock, **asked.verdict(found))
 
     @direct.post(
         "/v1/query/batch",
         response_model=documents.BatchAnswer,
         responses=problems(404, 408, 415, 422, 503),
-        openapi_extra=body_of(bodies.Batch),
+        openapi_extra={**body_of(bodies.Batch), "parameters": [INDEX]},
     )
     async def batch(request: Request) -> Response:
         """Find what is near to several pictures, in one pass over one snapshot."""
         clock, held = Clock(), service.holder.of(request.query_params.get("index"))
-        asked = await bodies.json_body(request, bodies.Batch)
-        opened, options = held.index, asked.options()
-        if asked.ids is not None:
-            found = await service.pool.run(by_id, opened, asked.ids, options)
+        told = await bodies.json_body(request, bodies.Batch)
+        asked = asked_of(service, held, told)
+        if told.ids is not None:
+            found = await service.pool.run(by_id, asked, told.ids)
         else:
-            found = await service.pool.run(by_vector, opened, asked.vectors, options)
-        fields: dict[str, Any] = {"results": list(map(matches_fields, found)), "index": held.name}
-        fields |= {"snapshot": opened.manifest.number, "milliseconds": clock.milliseconds()}
+            found = await service.pool.run(by_vector, asked, told.vectors)
+        results = [{**matches_fields(each), **asked.verdict(each)} for each in found]
+        fields: dict[str, Any] = {"results": results, "index": held.name}
+        number = asked.both.index.manifest.number
+        fields |= {"snapshot": number, "milliseconds": clock.milliseconds()}
         return json_response(fields)
 
     @routes.get(
@@ -126,18 +159,28 @@ def router(service: Service) -> APIRouter:
         responses=problems(404, 422, 503),
     )
     async def neighbours(
-        id: bodies.Number, asked: Annotated[bodies.Neighbours, Query()]
+        id: bodies.Number, told: Annotated[bodies.Neighbours, Query()]
     ) -> Response:
         """Find what is near to a picture of the index."""
-        clock, held = Clock(), service.holder.of(asked.index)
-        (found,) = await service.pool.run(by_id, held.index, [id], asked.options())
+        clock, held = Clock(), service.holder.of(told.index)
+        asked = Asked(held.both(), told.options(), {})
+        (found,) = await service.pool.run(by_id, asked, [id])
         return answered(found, held.name, clock)
 
     routes.include_router(direct)
     return routes
 
 
-def answered(found: Matches, name: str, clock: Clock) -> Response:
+def asked_of(service: Service, held: Held, told: bodies.Nearest) -> Asked:
+    """Return what a request asks for, of the snapshot that is held now."""
+    both, options, payload = held.both(), told.options(), told.payload or {}
+    if not told.judge:
+        return Asked(both, options, payload)
+    thresholds = service.thresholds(held)
+    return Asked(both, {**options, **thresholds.options}, payload, thresholds)
+
+
+def answered(found: Matches, name: str, clock: Clock, **more: Any) -> Response:
     """Return the answer to one query."""
     fields = {"index": name, "milliseconds": clock.milliseconds()}
-    return json_response({**matches_fields(found), **fields})
+    return json_response({**matches_fields(found), **more, **fields})

@@ -47,6 +47,10 @@ class Settings:
         How often to look for new snapshots, seconds.
     max_pairs : int
         A search of more pairs is refused.
+    judge_by : str, optional
+        The metric of verdicts; by default that of searches.
+    reject, review : float, optional
+        What is rejected and what is to be reviewed; see :mod:`annidx.thresholds`.
     """
 
     host: str = "127.0.0.1"
@@ -64,6 +68,9 @@ class Settings:
     waiting: int = 6
     poll_s: float = 0.5
     max_pairs: int = 1_000_000
+    judge_by: str | None = None
+    reject: float | None = None
+    review: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse to be open to others without a token."""

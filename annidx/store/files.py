@@ -28,6 +28,8 @@ from annidx.errors import IndexLocked
 
 _MANIFEST = re.compile(r"[0-9]+\.json")
 FOLDERS = ("segments", "graphs", "snapshots", "decisions", "locks", "staging", "tmp")
+BESIDE = ("uploads",)
+"""What may lie in an index and is no part of it: an index of its own."""
 _OPEN_FILES = 65_536
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _BLOCK = 65_536

@@ -75,7 +75,8 @@ def create(index: Path) -> None:
     if _where(index).exists():
         index_id(index)
     # The folders alone are what a build leaves that was killed right at its start.
-    foreign = not index.is_dir() or any(each.name not in files.FOLDERS for each in index.iterdir())
+    known = (*files.FOLDERS, *files.BESIDE)
+    foreign = not index.is_dir() or any(each.name not in known for each in index.iterdir())
     if index.exists() and not _where(index).exists() and foreign:
         message = f"{index}: exists and is no index. Name an empty or a new folder with --index."
         raise IndexNotFound(message)

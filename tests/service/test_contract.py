@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +16,17 @@ from schemathesis import Case, GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from tests.service.serving import Served
+from tests.service.serving import Served, serving
 
 MODES = {"as documented": GenerationMode.POSITIVE, "not so": GenerationMode.NEGATIVE}
+
+
+@pytest.fixture(scope="module")
+def served(unlike: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Return a service of an index of its own: requests add pictures."""
+    copy = shutil.copytree(unlike, tmp_path_factory.mktemp("contract") / "index")
+    with serving(Path(copy)) as service:
+        yield service
 
 
 @pytest.mark.parametrize("mode", MODES)

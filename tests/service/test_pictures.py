@@ -37,8 +37,9 @@ def test_facts_are_those_of_the_index(served: Served, index: Path) -> None:
     assert told["first_seen"].endswith("+00:00")
     assert (told["index"], told["snapshot"]) == ("default", 1)
     problem(served.get("/v1/images/9999"), 404)
-    problem(served.get("/v1/images/x"), 422)
-    problem(served.get("/v1/images/-1"), 422)
+    problem(served.get("/v1/images/x"), 404)
+    problem(served.get("/v1/images/-1"), 404)
+    problem(served.get("/v1/images/x/thumbnail"), 422)
 
 
 def test_a_thumbnail_is_made_anew(served: Served, index: Path) -> None:
