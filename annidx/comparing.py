@@ -6,6 +6,7 @@ Joins store and search: search/differences.py measures, explaining.py judges and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import starmap
 from typing import Any
 
@@ -98,9 +99,8 @@ def _judged(
         yield one, other, look
 
 
-def _seen(
-    first: Pictures, ones: Rows, second: Pictures, others: Rows, maps: Floats
-) -> Iterator[Seen]:
+def _seen(first: Pictures, ones: Rows, second: Pictures, others: Rows, maps: Floats) -> list[Seen]:
+    """Compare some pairs, and from the other side, too, where that may change the verdict."""
     same = first is second
     parts = [first] if same else [first, second]
     pictures = overlaying.Pictures(
@@ -109,7 +109,14 @@ def _seen(
     )
     contents = np.concatenate([each.contents() for each in parts])
     places = others if same else others + len(first)
-    yield from differences.rows(differences.differences(pictures, ones, places, maps, contents))
+    seen = list(differences.rows(differences.differences(pictures, ones, places, maps, contents)))
+    doubtful = np.array([at for at, each in enumerate(seen) if explaining.doubtful(each)], np.intp)
+    if len(doubtful):
+        sides = places[doubtful], ones[doubtful], inverse(maps[doubtful])
+        backs = differences.rows(differences.differences(pictures, *sides, contents))
+        for at, back in zip(doubtful.tolist(), backs, strict=True):
+            seen[at] = replace(seen[at], back=back)
+    return seen
 
 
 def facts(opened: Snapshot, rows: Rows) -> list[Facts]:

@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, replace
 from annidx import layouts, wording
 from annidx.kinds import Explanation, Facts, Kind, Seen
 from annidx.layouts import Layout
+from annidx.recolouring import SHIFTED, keeps_colours, lies_alike, lined
 
 PLAIN = (0.30, 0.42)
 """Pictures of which so much is of one light gray are taken for writing or for things on
@@ -71,21 +72,12 @@ ODD_OF_THING = 0.002
 """So much more may be odd the more of the picture the thing fills."""
 MOST_REST, MOST_REST_OF_RANGE = 8.0, 0.15
 """Gray levels that a change of tone may leave in the middle, and of the spread of the grays."""
-MOST_HUE = 48.0
-"""Degrees: no filter turns hues further, other colours of a product do."""
-WHITE, WHITE_CHANGE, OBJECT_CHANGE = 0.25, 5.0, 5.0
-MOST_HUE_ALONE, MOST_HUE_TONED, MOST_TINT, UNEXPLAINED = 38.0, 18.0, 3.0, 8.0
-"""Degrees by which an edit turns hues of a thing on white that stays white: alone (filters by 35),
-and with a change of tone (16); levels that are added to its colours then; and levels by which it
-changes when neither tone nor colours do."""
-STRONGER, STRONGER_TONED = (0.5, 2.1), (0.62, 1.6)
-"""By how much colours of a thing on white may grow stronger: alone, and with a change of tone."""
+PLAIN_AT_ALL = 0.15
+"""Pictures without so much of one gray stand on no ground."""
 TURNED = 1.8
 """Degrees by which a hand turns a camera between two frames, at most."""
 FILLED = 0.35
 """Corners are small: of so much of them that is of one gray, they were filled."""
-SHIFTED = 0.004
-"""Two frames of a burst both show so much (of a side) that the other lacks."""
 
 
 def kind(one: Facts, other: Facts, seen: Seen | None) -> Kind:
@@ -116,13 +108,26 @@ def is_copy(one: Facts, other: Facts) -> bool:
 
 
 def looks_edited(seen: Seen) -> bool:
-    """Say whether one change of tone and colour, and something laid over, explain all."""
+    """Say whether one change of tone and colour, and something laid over, explain all.
+
+    An edit need be explained from one side only: of a gray picture nobody can tell which colours it
+    had, nor what was below a caption.
+    """
+    sides = [each for each in (seen, seen.back) if each is not None]
+    return any(map(_fits, sides)) and keeps_colours(sides)
+
+
+def doubtful(seen: Seen) -> bool:
+    """Say whether a look from the other side may change what two pictures are to each other."""
+    thing = seen.ground >= LIGHT and seen.plain >= PLAIN_AT_ALL and not lined(seen)
+    return thing or not looks_edited(seen)
+
+
+def _fits(seen: Seen) -> bool:
+    """Say whether one change of tone, and something laid over, explain all, seen from one side."""
     if seen.rest > MOST_REST + MOST_REST_OF_RANGE * seen.range:
         return False
     writing = max(_between(seen.lines, LINES), _between(seen.fineness, FINENESS))
-    lined = seen.lines >= 4 or seen.fineness >= 1.8
-    if not lined and recoloured(seen):  # the colours of writing are little but noise
-        return False
     light = seen.ground >= LIGHT
     plain = _between(seen.plain, PLAIN)
     if _limits(seen, writing, plain if light else plain * writing / 2).hold(seen):
@@ -159,11 +164,6 @@ def unchanged(seen: Seen) -> bool:
     return not changed(seen) and not turned
 
 
-def lies_alike(seen: Seen) -> bool:
-    """Say whether one whole picture lies on the other, at most turned by quarters."""
-    return max(abs(each) for each in layouts.margins(seen.map)) < SHIFTED
-
-
 def changed(seen: Seen) -> bool:
     """Say whether brightness or contrast is another."""
     return abs(seen.brightness - 1) > 0.05 or abs(seen.contrast - 1) > 0.1
@@ -177,49 +177,6 @@ def _laid_over(seen: Seen) -> bool:
     compact = area <= most and seen.odd >= 0.25 * area and seen.scattered <= 0.003
     rest = (seen.core >= 0.985 or area == 0) and seen.texture >= 0.75
     return compact and rest and seen.exchanged <= 0.03 and seen.torn <= 0.2
-
-
-def recoloured(seen: Seen) -> bool:
-    """Say whether the colour of a thing may have changed, rather than that of the picture.
-
-    Hues turn far; or a light ground stays as it is while what stands on it changes.
-    """
-    thing = max(0.05, 1 - seen.white)
-    before, after = (each / thing for each in seen.chroma)
-    weaker = min(before, after)
-    sure = (weaker > 5 and seen.saturation > 0.15) or (weaker > 2.5 and seen.saturation > 0.55)
-    turned = abs(seen.hue) if sure else 0.0  # the hue of what is nearly gray is noise
-    if turned > MOST_HUE:
-        return True
-    if seen.white < WHITE or seen.white_change > WHITE_CHANGE:
-        return False
-    stronger = (after + 1.5) / (before + 1.5) / seen.brightness
-    toned = abs(seen.brightness - 1) > 0.06 or abs(seen.contrast - 1) > 0.12
-    off = seen.off_colour > 0.2 * thing + 2 * seen.odd and seen.object_change > 1.4
-    if off or (not toned and 0.8 < stronger < 1.25 and _in_part(seen)):
-        return True
-    if seen.object_change < OBJECT_CHANGE or _grayed(seen):
-        return False
-    low, high = STRONGER_TONED if toned else STRONGER
-    faded = max(before, after) > 2.5 and not low < stronger < high
-    hued = 0.75 < stronger < 1.2 and 0.9 < seen.brightness < 1.1 and 0.8 < seen.contrast < 1.25
-    hued = hued and max(map(abs, seen.tint)) < MOST_TINT * thing
-    far = turned > (MOST_HUE_ALONE if hued else MOST_HUE_TONED)
-    # What nothing explains that happened to all of it, happened to the thing.
-    most = UNEXPLAINED if lies_alike(seen) else UNEXPLAINED + 4
-    unexplained = not toned and turned < 12 and 0.7 < stronger < 1.3 and seen.object_change > most
-    return unexplained or faded or far or not 0.62 < seen.brightness < 1.6
-
-
-def _in_part(seen: Seen) -> bool:
-    """Say whether some place has another colour, with no detail laid over it."""
-    return seen.far_off > 1.5 and seen.torn < 0.015
-
-
-def _grayed(seen: Seen) -> bool:
-    """Say whether all colour is gone and nothing else has changed."""
-    same = abs(seen.brightness - 1) < 0.03 and abs(seen.contrast - 1) < 0.04 and seen.rest < 1
-    return same and min(seen.chroma) < 0.1 and seen.odd < 0.004
 
 
 def shifted(layout: Layout, one: Facts, other: Facts, seen: Seen) -> bool:

@@ -103,7 +103,9 @@ class Seen:
     tint : tuple of float
         Levels towards blue, towards red.
     off_colour, far_off, white, white_change, object_change : float
-        Of :class:`annidx.search.tones.Colours`.
+        Of :class:`annidx.search.colours.Colours`.
+    back : Seen or None
+        The first against the second, where that was looked at, too: see explaining.doubtful.
     """
 
     map: Sequence[float]
@@ -135,6 +137,7 @@ class Seen:
     white: float
     white_change: float
     object_change: float
+    back: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,20 @@ def test_neighbours_say_what_they_are_to_their_query(index: Index) -> None:
     assert said(back).words.startswith("shows more")
 
 
+def test_a_pair_is_an_edit_whichever_path_comes_first(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    with Image.open(SUNSET) as image:
+        image.save(archive / "picture.jpg", quality=95)
+        sepia = ImageOps.colorize(ImageOps.grayscale(image), "#2b1a0e", "#f8e9c8")
+        sepia.save(archive / "brown.jpg", quality=95)
+        sepia.save(archive / "sepia.jpg", quality=70)
+    options = Options(descriptors=("thumb", "signature", "fingerprint"))
+    annidx.build([archive], index=tmp_path / "index", options=options)
+    found = annidx.open(tmp_path / "index").find_pairs(**METRIC)
+    assert [pair.kind for pair in found] == ["edited"] * 3
+
+
 def test_frames_of_a_burst_are_no_duplicates(index: Index) -> None:
     (pair,) = index.find_pairs(kinds="same-scene", **METRIC)
     assert (Path(pair.a).name, Path(pair.b).name) == ("burst1.jpg", "burst2.jpg")

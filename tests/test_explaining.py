@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from annidx import explaining, fingerprints
 from annidx.images import extract
@@ -177,6 +177,53 @@ def test_a_thing_on_white_may_be_edited(edit: Callable[[Image.Image], Image.Imag
 @pytest.mark.parametrize("colour", [BLUE, (40, 130, 50), (200, 170, 40)])
 def test_a_thing_in_another_colour_is_another(colour: tuple[int, int, int]) -> None:
     assert explained(thing(RED), thing(colour)).kind == "similar"
+
+
+def sepia(image: Image.Image) -> Image.Image:
+    return ImageOps.colorize(ImageOps.grayscale(image), "#2b1a0e", "#f8e9c8")
+
+
+def from_both_sides(one: Image.Image, other: Image.Image) -> list[str]:
+    """Return the kind of a pair by the whole look, and of the same pair the other way round."""
+    first, second = record(one), record(other)
+    there, back = seen(first, second), seen(second, first)
+    return [
+        explaining.kind(
+            *(facts(a), facts(b)),
+            replace(look, back=behind if explaining.doubtful(look) else None),
+        )
+        for a, b, look, behind in ((first, second, there, back), (second, first, back, there))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "edit"),
+    [
+        (photo(3), ImageOps.grayscale),
+        (photo(3), sepia),
+        (thing(RED), ImageOps.grayscale),
+        (thing(RED), captioned),
+        (thing(RED), lambda i: ImageEnhance.Brightness(i).enhance(1.3)),
+    ],
+)
+def test_an_edit_is_one_whichever_comes_first(
+    image: Image.Image, edit: Callable[[Image.Image], Image.Image]
+) -> None:
+    assert from_both_sides(image, edit(image)) == ["edited", "edited"]
+
+
+@pytest.mark.parametrize("colours", [(RED, BLUE), (RED, (40, 130, 50)), (BLUE, (90, 90, 100))])
+def test_two_colours_of_a_thing_are_two_things_whichever_comes_first(
+    colours: tuple[tuple[int, int, int], tuple[int, int, int]],
+) -> None:
+    one, other = (thing(colour) for colour in colours)
+    assert from_both_sides(one, other) == ["similar", "similar"]
+
+
+def test_only_what_is_in_doubt_is_looked_at_from_the_other_side() -> None:
+    image = photo(3)
+    first, second = record(image), record(ImageEnhance.Brightness(image).enhance(1.2))
+    assert not explaining.doubtful(seen(first, second))
 
 
 LINES = ["are we long later", "before sea upon right", "make long on soon", "second might man"]

@@ -19,7 +19,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # Packages on one line do not import each other.
 LAYERS = [
     *(["errors"], ["kinds"], ["model"], ["found"], ["fields"], ["layouts"], ["wording"]),
-    *(["explaining"], ["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
+    *(["recolouring"], ["explaining"], ["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
     *(["native"], ["place"]),
     ["workers"],
     ["images", "store", "search"],
