@@ -53,7 +53,7 @@ class Tail:
     pairs: float
 
     def rates(self, strengths: Floats) -> Floats:
-        """Return the share of pairs at least so strong, (m,) float64.
+        """Return the share of pairs at least so strong, (m,) float64; 1 below LEAST.
 
         That is what is to be expected of an exponential tail whose scale is known from so many
         observations only: fewer make it heavier.
@@ -61,7 +61,9 @@ class Tail:
         excess = np.maximum(strengths - self.floor, 0.0) / self.scale
         falling = -(self.weight + 1) * np.log1p(excess / self.weight)
         below = np.minimum(strengths - self.floor, 0.0) / self.scale
-        return np.asarray(np.minimum(self.rate * np.exp(falling - below), 1.0), np.float64)
+        found = np.minimum(self.rate * np.exp(falling - below), 1.0)
+        # Weaker ones were never counted, and of smooth pictures there are many.
+        return np.asarray(np.where(strengths < LEAST, 1.0, found), np.float64)
 
     def strength(self, rate: float) -> float:
         """Return the least strength that at most so large a share of pairs reaches."""

@@ -22,7 +22,7 @@ PHOTO, SIMPLE, WRITING, PLAIN = range(4)
 BLOCKS = 48.0
 DISTANCE = 0.6
 """One that proves nothing."""
-TRUST = math.sqrt(BLOCKS / (BLOCKS + chance.FEW_BLOCKS))
+TRUST = math.sqrt(BLOCKS / (BLOCKS + chance.FEW))
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def of(model: Chance, score: float, kinds: tuple[int, int], pictures: int | None
 
 
 @pytest.mark.parametrize("copies", [1, 2, 10])
-@pytest.mark.parametrize("tail", [(4e-4, 0.13), (1e-3, 0.16)])
+@pytest.mark.parametrize("tail", [(4e-4, 0.15), (1e-3, 0.18)])
 def test_rates_are_those_of_the_unrelated_pairs(copies: int, tail: tuple[float, float]) -> None:
     model = fit(sampled(4000, {PHOTO: tail}, copies=copies), 4000)
     for wanted in (1e-5, 1e-6, 1e-7):
@@ -95,7 +95,7 @@ def test_rates_are_those_of_the_unrelated_pairs(copies: int, tail: tuple[float, 
 
 
 def test_classes_have_tails_of_their_own() -> None:
-    tails = {PHOTO: (2e-4, 0.15), WRITING: (5e-3, 0.5)}
+    tails = {PHOTO: (2e-4, 0.15), WRITING: (2e-3, 0.22)}
     model = fit(sampled(4000, tails, copies=2), 4000)
     for kind, tail in tails.items():
         for wanted in (1e-5, 1e-6, 1e-7):
@@ -105,7 +105,7 @@ def test_classes_have_tails_of_their_own() -> None:
 
 
 def test_a_limit_on_the_chance_is_the_number_of_false_pairs_of_all_classes() -> None:
-    tails = {PHOTO: (2e-4, 0.15), WRITING: (5e-3, 0.5)}
+    tails = {PHOTO: (2e-4, 0.15), WRITING: (2e-3, 0.22)}
     model = fit(sampled(3000, tails, sample=3000), 3000)
     fresh = sampled(3000, tails, sample=3000, seed=6)
     looks = fresh.scores, fresh.structures, fresh.distances
@@ -139,7 +139,8 @@ def test_chances_fall_with_the_score_and_grow_with_the_archive() -> None:
     assert found[-1] < 1e-9
     assert found[0] > 1e4
     few = model.chance(scores, np.full(200, 6.0), np.full(200, DISTANCE), kinds, kinds)
-    assert (few[60:] > found[60:]).all()  # few blocks prove less
+    assert (few >= found).all()  # few independent values prove less
+    assert (few[160:] > found[160:]).all()
     larger = of(model, 0.8, (PHOTO, PHOTO), 20_000) / of(model, 0.8, (PHOTO, PHOTO))
     assert larger == pytest.approx(100, rel=0.01)
 
@@ -234,6 +235,17 @@ def test_nothing_of_it_depends_on_the_order_of_the_matches() -> None:
     one, other = fit(made, 3000), fit(mixed, 3000)
     for tail, again in zip(one.tails, other.tails, strict=True):
         assert tail.scale == pytest.approx(again.scale, rel=1e-6)
+
+
+def test_below_what_was_counted_nothing_is_told() -> None:
+    model = Chance.beforehand(np.zeros(40, np.int8), 40)
+    zeros = np.zeros(2, np.int8)
+    looks = np.array([0.6, 0.8]), np.full(2, 10.0), np.full(2, chance._FAR)
+    weak, strong = model.chance(*looks, zeros, zeros)
+    assert weak > 100  # of 780 pairs: so smooth ones may agree as well
+    assert strong > 100
+    detailed = model.chance(looks[0], np.full(2, 60.0), looks[2], zeros, zeros)
+    assert detailed[1] < 0.1
 
 
 def stored(image: Image.Image) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
