@@ -43,6 +43,8 @@ def cut_outs(paths: Sequence[Path], objects: int) -> Iterator[Picture]:
     for path in paths:
         if done == objects:
             return
+        if path.stem.endswith("_mirror"):  # the same thing as the one without it
+            continue
         with Image.open(path) as opened:
             if opened.mode not in ("RGBA", "LA", "P") or max(opened.size) < 150:
                 continue
