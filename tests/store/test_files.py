@@ -173,8 +173,9 @@ def test_a_sealed_file_is_synced_before_it_is_renamed(
 def test_without_hard_links_the_file_itself_is_synced(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with logged(monkeypatch) as log:
-        monkeypatch.setattr(os, "link", no_hard_links)
+    # The inner patch must end before the outer one, or the outer one's function stays for good.
+    with logged(monkeypatch) as log, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", no_hard_links)
         files.write_new(index / "1.json", DATA, index)
     whole = ("sync", f"file of {len(DATA)}")
     assert log == [whole, whole, ("sync", "folder")]
