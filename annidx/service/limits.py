@@ -11,9 +11,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from annidx.service import problems
 from annidx.service.problems import Problem
 
-SEND_S = 60.0
-"""A client that takes nothing of an answer for so long is left: it holds a snapshot open."""
-
 
 class Limits:
     """Refuses bodies that are too large or too slow.
@@ -38,7 +35,7 @@ class Limits:
             await problems.response(413, self._too_large)(scope, receive, send)
             return
         body = _Body(receive, self._max_bytes, self._body_s, self._too_large)
-        await self._app(scope, body.receive, _patient(send))
+        await self._app(scope, body.receive, send)
 
     @property
     def _too_large(self) -> str:
@@ -67,11 +64,3 @@ class _Body:
             raise Problem(413, self._too_large)
         self._has_come = not message.get("more_body", False)
         return message
-
-
-def _patient(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        async with asyncio.timeout(SEND_S):
-            await send(message)
-
-    return sending

@@ -24,32 +24,68 @@ HEAD_S = 10.0
 """A request's head must have come within that; one that is kept alive may be idle for 5 s."""
 GRACE_S = 5.0
 """So much later than it should have come, the body of a request ends the connection."""
+SEND_S = 60.0
+"""A client that takes nothing of an answer for so long is left: it holds a snapshot open."""
 
 
 class Protocol(HttpToolsProtocol):
     """HTTP that leaves clients which never come to the end of a request.
 
-    uvicorn waits for ever for the first byte, for the rest of a head, and for the rest of a body
-    that was answered already.
+    uvicorn waits for ever for the first byte, for the rest of a head, for the rest of a body that
+    was answered already, and for a client that does not read.
     """
 
     body_s = 30.0
-    _deadline: asyncio.TimerHandle | None = None
+    _until: float | None = None
+    _alarm: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
 
     def _within(self, seconds: float | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = None
-        if seconds is not None:
-            self._deadline = self.loop.call_later(seconds, self.transport.abort)
+        """Set when the connection ends unless something comes; one timer is moved as needed.
+
+        A new one for each step of each request took a tenth of the time of a query.
+        """
+        self._until = None if seconds is None else self.loop.time() + seconds
+        if self._until is None or (self._alarm is not None and self._alarm.when() <= self._until):
+            return
+        self._set_alarm(self._until)
+
+    def _set_alarm(self, when: float | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None if when is None else self.loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._until is None:
+            return
+        if self._until > self.loop.time():
+            self._set_alarm(self._until)
+        else:
+            self.transport.abort()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._within(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._within(None)
+        self._until = None
+        self._set_alarm(None)
+        self.resume_writing()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not take what it is sent."""
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(SEND_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken most of it."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP as everything else is answered."""
@@ -83,7 +119,11 @@ def listening(settings: Settings) -> socket.socket:
         if settings.socket is not None:
             return _unix(settings.socket)
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family)
+        made = socket.create_server((settings.host, settings.port), family=family)
+        # Else the body of an answer waits until its head is acknowledged, which takes 40 ms:
+        # asyncio does this for sockets of its own only.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
     except OSError as error:
         where = settings.socket or f"{settings.host}:{settings.port}"
         hint = ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from annidx.service import server
-from tests.service.serving import Served, problem, serving
+from tests.service.serving import QUICK, Served, problem, serving, until
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +157,33 @@ def test_one_connection_serves_many_requests(hasty: Served) -> None:
         time.sleep(0.6)  # longer than a body may take
     assert connection.sock is connected
     connection.close()
+
+
+def is_reset(raw: socket.socket) -> bool:
+    """Send something; tell whether nobody takes it any more."""
+    try:
+        raw.sendall(b"\r\n")
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_who_does_not_read_is_left(hasty: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold a snapshot open for ever."""
+    monkeypatch.setattr(server, "SEND_S", 0.3)
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.settimeout(30)
+        raw.connect(("127.0.0.1", hasty.port))
+        raw.sendall(1000 * b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(lambda: is_reset(raw))
+    assert hasty.get("/livez").status_code == 200
+
+
+def test_small_answers_come_at_once() -> None:
+    """Their body must not wait until their head was acknowledged, which takes 40 ms."""
+    with server.listening(QUICK) as bound:
+        with socket.create_connection(bound.getsockname()):
+            accepted, _ = bound.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
