@@ -86,9 +86,9 @@ class Both:
         """
         metric = metric_of(QueryOptions, options, self.index.manifest.descriptors)
         found = self.index.query_many(records, **{**options, "metric": metric})
-        asked = [replace(each, file=_nowhere(each.file)) for each in records]
 
         def ask(added: Index, wanted: dict[str, Any]) -> list[Matches]:
+            asked = [replace(each, file=_nowhere(each.file)) for each in records]
             return added.query_many(asked, **wanted)
 
         own = [each.file.path for each in records]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -32,7 +33,16 @@ class Catalogue:
         PictureNotFound
             When no readable picture of the snapshot has that number.
         """
-        (found,) = self._opened.pictures.records(np.array([self.row(image_id)]))
+        return self.records([image_id])[0]
+
+    def records(self, image_ids: Sequence[int]) -> list[Record]:
+        """Return several pictures, in the order of their numbers given; see :meth:`record`."""
+        rows = np.array(list(map(self.row, image_ids)), np.intp)
+        unique, places = np.unique(rows, return_inverse=True)
+        found = [self._absolute(each) for each in self._opened.pictures.records(unique)]
+        return [found[place] for place in places.tolist()]
+
+    def _absolute(self, found: Record) -> Record:
         path = self._opened.folders[found.file.root_id] + found.file.path
         return replace(found, file=replace(found.file, path=path))
 

@@ -183,6 +183,10 @@ class Index:
         """
         return self._catalogue.record(image_id)
 
+    def pictures_of(self, image_ids: Sequence[int]) -> list[Record]:
+        """Return several pictures in the order given, in one pass; see :meth:`picture`."""
+        return self._catalogue.records(image_ids)
+
     def picture_ids(self) -> npt.NDArray[np.int64]:
         """Return the numbers of the readable pictures, ascending."""
         return self._catalogue.numbers

@@ -15,6 +15,7 @@ from annidx.fields import match_fields
 from annidx.found import Answer, Match, Matches
 from annidx.images.decode import Limits
 from annidx.service.decoding import Decoders, decode
+from annidx.service.gathering import Gathered
 from annidx.service.holder import Held, Holder
 from annidx.service.measures import Measures
 from annidx.service.settings import Settings
@@ -42,6 +43,7 @@ class Service:
     decode: Callable[[Any], Any] = decode
     measures: Measures = field(default_factory=Measures)
     pool: Pool = field(init=False)
+    gathered: Gathered[int, Matches] = field(init=False)
     joins: Pool = field(init=False)
     receiving: Places = field(init=False)
     decoders: Decoders = field(init=False)
@@ -50,6 +52,7 @@ class Service:
     def __post_init__(self) -> None:
         told = self.settings
         self.pool = Pool(told.workers, told.waiting)
+        self.gathered = Gathered(self.pool)
         # A search of all pairs may take minutes: one at a time, and one that waits.
         self.joins = Pool(1, 1, TooMany)
         self.receiving = Places(MOST_RECEIVING)

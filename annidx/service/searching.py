@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from annidx.service.documents import INDEX, body_of, problems
 from annidx.service.holder import Held
 from annidx.service.running import Clock, Service, json_response, matches_fields
 from annidx.thresholds import Thresholds
+
+_first = itemgetter(0)
 
 IndexName = Annotated[str | None, Query(alias="index", max_length=200, description="Which index.")]
 
@@ -65,6 +69,11 @@ class Asked:
         """By which pictures are asked for."""
         return metric_of(QueryOptions, self.options, self.both.index.manifest.descriptors)
 
+    @property
+    def key(self) -> tuple[Both, str, str]:
+        """What queries that may be asked in one pass have in common."""
+        return self.both, repr(sorted(self.options.items(), key=_first)), repr(self.payload)
+
     def verdict(self, found: Matches) -> dict[str, str]:
         """Return the verdict on a query, if one is wanted."""
         return {} if self.thresholds is None else {"verdict": verdict(found, self.thresholds)}
@@ -72,7 +81,7 @@ class Asked:
 
 def by_id(asked: Asked, numbers: Sequence[int]) -> list[Matches]:
     """Return what is near to pictures of an index; they are not their own neighbours."""
-    records = [asked.both.index.picture(number) for number in numbers]
+    records = asked.both.index.pictures_of(numbers)
     return asked.both.query(records, payload=asked.payload, **asked.options)
 
 
@@ -127,7 +136,7 @@ def router(service: Service) -> APIRouter:
             told = await bodies.json_body(request, bodies.Query)
             asked = asked_of(service, held, told)
             if told.id is not None:
-                (found,) = await service.pool.run(by_id, asked, [told.id])
+                found = await near_to(service, asked, told.id)
             else:
                 (found,) = await service.pool.run(by_vector, asked, [told.vector])
         return answered(found, held.name, clock, **asked.verdict(found))
@@ -164,11 +173,18 @@ def router(service: Service) -> APIRouter:
         """Find what is near to a picture of the index."""
         clock, held = Clock(), service.holder.of(told.index)
         asked = Asked(held.both(), told.options(), {})
-        (found,) = await service.pool.run(by_id, asked, [id])
+        found = await near_to(service, asked, id)
         return answered(found, held.name, clock)
 
-    routes.include_router(direct)
-    return routes
+    every = APIRouter()
+    every.include_router(direct)  # first: what comes in most is compared with fewest routes
+    every.include_router(routes)
+    return every
+
+
+async def near_to(service: Service, asked: Asked, number: int) -> Matches:
+    """Return what is near to a picture of an index, asked for together with others that wait."""
+    return await service.gathered.run(asked.key, partial(by_id, asked), number)
 
 
 def asked_of(service: Service, held: Held, told: bodies.Nearest) -> Asked:

@@ -44,7 +44,7 @@ class Pool:
     """
 
     def __init__(self, workers: int, waiting: int, refusal: type[Busy] = Busy) -> None:
-        self.places = workers + waiting
+        self.workers, self.places = workers, workers + waiting
         self.taken = self.refused = 0
         self._refusal = refusal
         self._lock = threading.Lock()
@@ -66,19 +66,33 @@ class Pool:
             raise
 
     def _submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        self.take_place()
+        future = self.submit(function, *args, **kwargs)
+        future.add_done_callback(lambda _: self.free_places(1))
+        return future
+
+    def take_place(self) -> None:
+        """Take a place, to be freed when the work has ended.
+
+        Raises
+        ------
+        Busy
+        """
         with self._lock:
             if self.taken >= self.places:
                 self.refused += 1
                 message = f"all {self.places} places are taken: try again in a second"
                 raise self._refusal(message)
             self.taken += 1
-        future = self._threads.submit(function, *args, **kwargs)
-        future.add_done_callback(self._free)
-        return future
 
-    def _free(self, _: Future[R]) -> None:
+    def free_places(self, count: int) -> None:
+        """Free places that were taken."""
         with self._lock:
-            self.taken -= 1
+            self.taken -= count
+
+    def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Call a function in one of the threads, for which places were taken."""
+        return self._threads.submit(function, *args, **kwargs)
 
     def close(self) -> None:
         """Let go of the threads, once they have done what they are at."""
