@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from annidx import cleared, failures, intended, offline, recognition, repair, sanity
+from annidx import cleared, failures, intended, offline, recognition, repair, sanity, walked
 from annidx import roots as rooted
 from annidx.arranging import arrange, cover, missed
 from annidx.changes import Known, KnownFiles
@@ -311,7 +311,11 @@ class _Build:
             manifest = snapshot.publish(self.index, manifest)
         self.journal.restart(manifest)
         self._prune()
-        return (manifest if published else self.newest), published
+        current = manifest if published else self.newest
+        if not (self.hidden or self.walk.unlisted):
+            with contextlib.suppress(OSError):  # what it is about is published, or was before
+                walked.note(self.index, current.number, self.clock())
+        return current, published
 
     def _chance(self, opened: Snapshot) -> Mapping[str, Any] | None:
         """Return what scores mean in the archive, measured again once it has changed by a tenth."""

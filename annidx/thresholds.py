@@ -61,13 +61,18 @@ def chosen(
     UsageError
     """
     name = metric or default_metric(index.manifest.descriptors)
+    return name, *limits(name, reject, review)
+
+
+def limits(name: str, reject: float | None, review: float | None) -> tuple[float, float]:
+    """Return the thresholds of a metric; see :func:`chosen`."""
     measure = descriptor(name)
     strict, normal = (1e-6, 1.0) if name == FINGERPRINT.name else (measure.strict, measure.cutoff)
     low, high = (strict if reject is None else reject, normal if review is None else review)
     if not 0 <= low <= high:
         message = f"reject is {low:g} and review {high:g}: expected 0 <= reject <= review"
         raise UsageError(message)
-    return name, low, high
+    return low, high
 
 
 def pinned(index: Index, place: Path, wanted: tuple[str, float, float]) -> Thresholds:

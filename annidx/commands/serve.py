@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from annidx.commands.common import (
     byte_count,
@@ -21,6 +23,10 @@ from annidx.commands.common import (
 )
 from annidx.errors import UsageError
 
+if TYPE_CHECKING:
+    from annidx.service.holder import Holder
+    from annidx.service.settings import Settings
+
 HELP = "answer queries over HTTP"
 DESCRIPTION = """\
 Answer over HTTP whether a picture has near-duplicates in the index, on 127.0.0.1 or a Unix socket
@@ -31,6 +37,8 @@ examples:
   annidx serve
   annidx serve --socket /run/user/1000/annidx.sock --max-age 172800
   annidx serve --name shop=/srv/shop.annidx --name stock=/srv/stock.annidx --port 8080
+  annidx serve --reject 1e-8 --review 0.01                  # chances of a false match
+  annidx serve --metric thumb --reject 60 --review 300      # distances
   annidx serve --host 0.0.0.0 --token-file /etc/annidx.token --allow-host pictures.example"""
 
 INTERRUPTED = 130
@@ -77,7 +85,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-age",
         type=seconds,
         metavar="S",
-        help="/readyz says 503 when a snapshot was published more than S seconds ago",
+        help="/readyz says 503 when no build has gone through for more than S seconds; one that "
+        "finds no change counts, one that could not look at a root does not",
+    )
+    what.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="what verdicts go by, and --reject and --review mean (default: that of searches)",
+    )
+    what.add_argument(
+        "--reject",
+        type=_threshold,
+        metavar="X",
+        help="a picture's verdict is 'reject' when its nearest match is within X, inclusive: a "
+        "chance by fingerprint, else a distance (default: as --match strict)",
+    )
+    what.add_argument(
+        "--review",
+        type=_threshold,
+        metavar="X",
+        help="likewise 'review'; beyond, it is 'accept' (default: as --match normal)",
     )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
@@ -129,9 +156,13 @@ def run(args: argparse.Namespace) -> int:
         max_pixels=args.max_megapixels * 1_000_000,
         workers=args.workers or 0,
         waiting=args.waiting,
+        judge_by=args.metric,
+        reject=args.reject,
+        review=args.review,
     )
     holder = Holder(places(args))
     holder.check()
+    _check_thresholds(holder, settings)
     app = application(holder, settings)
     served = server(app, settings)
     bound = listening(settings)
@@ -183,6 +214,35 @@ def places(args: argparse.Namespace) -> dict[str, Path]:
             raise UsageError(message)
         named[name] = Path(place).expanduser()
     return named
+
+
+def _check_thresholds(holder: Holder, settings: Settings) -> None:
+    """Refuse thresholds at once that a verdict would be refused for.
+
+    Raises
+    ------
+    UsageError
+    """
+    from annidx.descriptors import default_metric  # noqa: PLC0415
+    from annidx.store import snapshot  # noqa: PLC0415
+    from annidx.thresholds import limits  # noqa: PLC0415
+
+    for held in holder.held.values():
+        manifest = snapshot.current_manifest(held.place)
+        names = {} if manifest is None else manifest.descriptors
+        limits(settings.judge_by or default_metric(names), settings.reject, settings.review)
+        if settings.judge_by is not None and settings.judge_by not in names:
+            have = ", ".join(names)
+            message = f"--metric {settings.judge_by}: index {held.name} holds {have}"
+            raise UsageError(message)
+
+
+def _threshold(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        message = f"{text}: expected a number of 0 or more"
+        raise argparse.ArgumentTypeError(message)
+    return value
 
 
 def _port(text: str) -> int:

@@ -192,6 +192,7 @@ class SnapshotAnswer(Open):
     snapshot: int
     created: str
     age_seconds: float
+    walked_seconds_ago: float
     pictures: int
     descriptors: dict[str, int]
     graphs: list[dict[str, Any]]

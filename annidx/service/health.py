@@ -27,7 +27,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/readyz", response_model=documents.Status, responses=documented(503))
     async def readyz() -> Response:
-        """Tell whether all indexes are open, and no snapshot older than --max-age."""
+        """Tell whether all indexes are open, and brought up to date within --max-age."""
         reasons = list(filter(None, map(_reason, service.holder.held.values())))
         if reasons:
             return problems.response(503, "; ".join(reasons))
@@ -38,8 +38,8 @@ def router(service: Service) -> APIRouter:
         most = service.settings.max_age_s
         if not held.is_loaded:
             return f"index {held.name} is not loaded yet"
-        if most is not None and held.age_s() > most:
-            return f"index {held.name} is {held.age_s():.0f} s old, more than {most:.0f} s"
+        if most is not None and (since := held.unverified_s()) > most:
+            return f"index {held.name} was checked {since:.0f} s ago, more than {most:.0f} s"
         return ""
 
     @routes.get(
@@ -85,6 +85,7 @@ def _snapshot_fields(held: Held) -> dict[str, Any]:
         "snapshot": manifest.number,
         "created": manifest.created,
         "age_seconds": round(held.age_s(), 3),
+        "walked_seconds_ago": round(held.unverified_s(), 3),
         "pictures": len(index),
         "descriptors": dict(manifest.descriptors),
         "graphs": [

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from annidx import api
+from annidx import api, walked
 from annidx.beside import Both
 from annidx.errors import AnnidxError, IndexNotFound
 from annidx.index import Index
@@ -121,9 +121,16 @@ class Held:
         self._listeners.append(listener)
 
     def age_s(self) -> float:
-        """Return how long ago the snapshot that is held was published, in seconds."""
-        created = datetime.fromisoformat(self.index.manifest.created)
-        return max(0.0, time.time() - created.timestamp())
+        """Return how long ago the snapshot was published, in seconds."""
+        return _since(self._created())
+
+    def unverified_s(self) -> float:
+        """Return for how long nobody has looked whether the archive is as the snapshot says."""
+        noted = walked.last(self.place, self.index.manifest.number)
+        return _since(max(self._created(), noted or 0.0))
+
+    def _created(self) -> float:
+        return datetime.fromisoformat(self.index.manifest.created).timestamp()
 
     def load(self) -> bool:
         """Open the newest snapshot and make it the one that is held; tell whether it is another.
@@ -176,6 +183,10 @@ class Held:
                 self._uploads.refresh()
         except (AnnidxError, OSError) as error:
             log.warning("index %s: %s", self.name, error)
+
+
+def _since(moment: float) -> float:
+    return max(0.0, time.time() - moment)
 
 
 def _warm(opened: Index) -> None:

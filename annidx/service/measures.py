@@ -95,6 +95,7 @@ _OF_INDEXES = {
     "ready": ("gauge", "1 when a snapshot is open."),
     "snapshot": ("gauge", "Number of the snapshot that answers."),
     "snapshot_age_seconds": ("gauge", "How long ago it was published."),
+    "walked_age_seconds": ("gauge", "How long ago it was last found to be up to date."),
     "pictures": ("gauge", "Readable pictures in it."),
     "recall": ("gauge", "Measured recall of a graph, 0 to 1."),
     "reloads_total": ("counter", "Newer snapshots that were picked up."),
@@ -115,6 +116,7 @@ def _facts(held: Held) -> dict[str, list[tuple[dict[str, str], float]]]:
     return always | {
         "snapshot": [({}, float(index.manifest.number))],
         "snapshot_age_seconds": [({}, round(held.age_s(), 3))],
+        "walked_age_seconds": [({}, round(held.unverified_s(), 3))],
         "pictures": [({}, float(len(index)))],
         "recall": [
             ({"metric": graph.metric}, graph.recall)

@@ -32,7 +32,7 @@ class Settings:
     allowed_hosts : sequence of str
         Names that clients may call it by (the Host header) besides those of its address.
     max_age_s : float, optional
-        /readyz says 503 when the snapshot is older.
+        /readyz says 503 when the last complete walk of the archive is longer ago.
     max_upload : int
         Bytes of a request's body, inclusive.
     max_pixels : int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.commands.running import Word, complaint, entry_point, environment, usage_error
+from tests.commands.running import (
+    PICTURES,
+    Word,
+    complaint,
+    entry_point,
+    environment,
+    usage_error,
+)
+from tests.service.serving import until
 
 
 @contextlib.contextmanager
@@ -100,3 +109,30 @@ def test_no_index_is_said_at_once(tmp_path: Path, index: Path) -> None:
 @pytest.mark.parametrize("option", ["--max-upload", "--workers", "--max-age"])
 def test_limits_are_read(option: str) -> None:
     assert "expected" in usage_error("serve", option, "-3x")
+
+
+def test_thresholds_are_kept_to_and_refused_at_once(unlike: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(unlike, tmp_path / "copy")
+    thresholds = ("--metric", "thumb", "--reject", "0", "--review", "5000.5")
+    with serving("--index", copy, "--port", "0", "--json", *thresholds) as running:
+        where = json.loads(line(running))["address"]
+        until(lambda: httpx.get(f"{where}/readyz").status_code == 200)
+        scan = (PICTURES / "scans" / "cameraman.jpg").read_bytes()
+        other = (PICTURES / "2020-home" / "coffee.jpg").read_bytes()
+        told = [
+            httpx.post(
+                f"{where}/v1/query", files={"file": data}, data={"judge": "true"}, timeout=60
+            )
+            for data in (scan, other)
+        ]
+        assert [each.json()["verdict"] for each in told] == ["reject", "review"]
+        assert [each.json()["cutoff"] for each in told] == [5000.5, 5000.5]
+        assert {each.json()["metric"] for each in told} == {"thumb"}
+    for wrong, why in [
+        (("--reject", "2", "--review", "1"), "expected 0 <= reject <= review"),
+        (("--metric", "gray8"), "holds"),
+        (("--metric", "hash"), "hash"),
+    ]:
+        assert why in complaint("serve", "--port", "0", *wrong, index=copy, code=2)
+    for option, value in (("--reject", "-1"), ("--review", "nan")):
+        usage_error("serve", option, value, index=copy)

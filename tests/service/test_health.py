@@ -112,6 +112,12 @@ def test_not_ready_when_the_snapshot_is_too_old(small_index: Path) -> None:
         assert served.post("/v1/query", json={"id": 1}).status_code == 200
         publish_again(small_index)
         until(lambda: served.get("/readyz").status_code == 200)
+        snapshot.publish(small_index, replace(manifest, created=long_ago))
+        until(lambda: served.get("/readyz").status_code == 503)
+        run("build", index=small_index)  # which finds no change, and publishes nothing
+        until(lambda: served.get("/readyz").status_code == 200)
+        assert served.get("/v1/snapshot").json()["walked_seconds_ago"] < 3600
+        assert served.get("/v1/snapshot").json()["age_seconds"] > 3600
     with serving(small_index, max_age_s=None, wait=False) as served:
         until(lambda: served.get("/readyz").status_code == 200)
 
