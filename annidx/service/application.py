@@ -54,6 +54,7 @@ def of_service(service: Service, *credentials: Credential) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
+    searching.install(app, service)
     for module in (searching, pictures, uploading, listing, health):
         app.include_router(module.router(service))
     reference.install(app)
