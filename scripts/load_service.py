@@ -5,10 +5,11 @@ once, then many while snapshots are published. The generator speaks HTTP over pl
 it takes little of the machine that it shares with the service; its CPU time is stated. Clients that
 are told to come back (503) wait as long as they are told.
 
-    python -m scripts.load_service INDEX [--metric thumb] [--clients 32] [--seconds 60]
-        [--reloads 20]
+    python -m scripts.load_service [--metric thumb] [--clients 32] [--seconds 60] [--reloads 20]
+        INDEX [-- OPTIONS OF ANNIDX SERVE]
 
-With --reloads the index gets new snapshots: give it a copy.
+Prints a table and the same as JSON; ends with 1 when a request failed. With --reloads the index
+gets new snapshots: give it a copy.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import annidx
 from annidx.store import files, snapshot
@@ -197,17 +199,46 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def report(name: str, told: Told, seconds: float, pid: int, spent: tuple[float, float]) -> None:
-    """Print what a phase has come to."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    own = usage.ru_utime + usage.ru_stime - spent[1]
-    statuses = ", ".join(f"{status}: {count:,}" for status, count in sorted(told.statuses.items()))
-    print(
-        f"{name}: {told.statuses[200] / seconds:,.0f} answers/s; p50 {told.quantile(0.5):.1f} ms, "
-        f"p99 {told.quantile(0.99):.1f} ms; {statuses}; service {cpu_s(pid) - spent[0]:.1f} CPU s "
-        f"and {memory_mb(pid):.0f} MB, generator {own:.1f} CPU s",
-        flush=True,
-    )
+COLUMNS = {
+    "phase": "",
+    "answers_per_s": "answers/s",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "refused": "503",
+    "failed": "other",
+    "service_cpu_s": "service CPU s",
+    "cpu_ms_per_answer": "CPU ms an answer",
+    "generator_cpu_s": "generator CPU s",
+    "memory_mb": "MB",
+}
+
+
+def figures(
+    name: str, told: Told, seconds: float, pid: int, before: tuple[float, float]
+) -> dict[str, Any]:
+    """Return what a phase has come to; `before` is what was spent when it began."""
+    service, own = (after - was for after, was in zip(spent(pid), before, strict=True))
+    count = told.statuses[200]
+    return {
+        "phase": name,
+        "seconds": round(seconds, 1),
+        "answers_per_s": round(count / seconds),
+        "p50_ms": round(told.quantile(0.5), 1),
+        "p99_ms": round(told.quantile(0.99), 1),
+        "refused": told.statuses[503],
+        "failed": told.statuses.total() - count - told.statuses[503],
+        "service_cpu_s": round(service, 1),
+        "cpu_ms_per_answer": round(1e3 * service / max(count, 1), 2),
+        "generator_cpu_s": round(own, 1),
+        "memory_mb": round(memory_mb(pid)),
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return figures as a table in Markdown."""
+    lines = [list(COLUMNS.values()), ["---"] * len(COLUMNS)]
+    lines += [[str(row[name]) for name in COLUMNS] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def spent(pid: int) -> tuple[float, float]:
@@ -216,33 +247,37 @@ def spent(pid: int) -> tuple[float, float]:
     return cpu_s(pid), usage.ru_utime + usage.ru_stime
 
 
-async def measure(args: argparse.Namespace, port: int, pid: int) -> bool:
-    """Run all phases; tell whether all held that must hold."""
+async def measure(args: argparse.Namespace, port: int, pid: int) -> dict[str, Any]:
+    """Run all phases; return their figures."""
     await ready(port)
-    numbers = annidx.open(args.index).picture_ids().tolist()
-    asking = Asking(port, numbers, args.metric)
+    index = annidx.open(args.index)
+    asking = Asking(port, index.picture_ids().tolist(), args.metric)
     await load(asking, 1, 2.0)  # warm
-    before = spent(pid)
-    alone = await load(asking, 1, args.alone)
-    report("one client", alone, args.alone, pid, before)
-    before = spent(pid)
-    many = await load(asking, args.clients, args.seconds)
-    report(f"{args.clients} clients", many, args.seconds, pid, before)
-    ratio = many.quantile(0.99) / alone.quantile(0.99)
-    print(f"p99 of admitted queries under load: {ratio:.1f} times that of one client")
-    good = set(many.statuses) <= {200, 503}
+    rows = []
+    for name, clients, seconds in (
+        ("one client", 1, args.alone),
+        (f"{args.clients} clients", args.clients, args.seconds),
+    ):
+        before = spent(pid)
+        rows.append(figures(name, await load(asking, clients, seconds), seconds, pid, before))
+    found: dict[str, Any] = {
+        "metric": args.metric,
+        "pictures": len(index),
+        "recall": {graph.metric: graph.recall for graph in index.manifest.graphs},
+        "p99_ratio": round(rows[1]["p99_ms"] / rows[0]["p99_ms"], 1),
+        "phases": rows,
+        "mixed": 0,
+    }
     if args.reloads:
-        several = replace(asking, batch=3)
         before, began = spent(pid), time.monotonic()
+        several = replace(asking, batch=3)
         told = await load_and_reload(several, args.clients, args.index, args.reloads)
-        report(f"{args.reloads} reloads", told, time.monotonic() - began, pid, before)
+        seconds = time.monotonic() - began
+        rows.append(figures(f"{args.reloads} reloads", told, seconds, pid, before))
         await asyncio.sleep(3.0)
-        print(
-            f"{len(told.snapshots)} snapshots answered, {told.mixed} answers mixed two; "
-            f"afterwards {memory_mb(pid):.0f} MB"
-        )
-        good &= set(told.statuses) <= {200, 503} and told.mixed == 0
-    return good
+        after = {"snapshots": len(told.snapshots), "memory_after_mb": round(memory_mb(pid))}
+        found |= {"mixed": told.mixed, **after}
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -254,11 +289,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--alone", type=float, default=10.0, help="seconds of one client")
     parser.add_argument("--reloads", type=int, default=0)
-    parser.add_argument("words", nargs="*", help="options of annidx serve, behind --")
+    parser.add_argument("words", nargs="*", help="options of annidx serve: INDEX -- OPTIONS")
     args = parser.parse_args(arguments)
     with serving(args.index, args.words) as (port, pid):
-        good = asyncio.run(measure(args, port, pid))
-    return 0 if good else 1
+        found = asyncio.run(measure(args, port, pid))
+    print(table(found["phases"]))
+    print(json.dumps(found))
+    failed = any(row["failed"] for row in found["phases"])
+    return 1 if failed or found["mixed"] else 0
 
 
 if __name__ == "__main__":
