@@ -71,6 +71,12 @@ class Both:
             self._added = Index(added)
             self._added.engines = _Engines(added, index.engines)
 
+    def left_out(self, metric: str) -> int:
+        """Return how many uploads a search by a metric cannot see: it was not kept of them."""
+        if self._added is None or metric in self._added.manifest.descriptors:
+            return 0
+        return len(self._added)
+
     def query(
         self, records: Sequence[Record], *, payload: Mapping[str, Any], **options: Any
     ) -> list[Matches]:
@@ -118,8 +124,10 @@ class Both:
         """Put what was added to what was found in the index; `own` are the paths of the queries."""
         if payload:
             found = [replace(each, matches=()) for each in found]
-        if self._added is None or options["metric"] not in self._added.manifest.descriptors:
+        if self._added is None:
             return found
+        if self.left_out(options["metric"]):
+            return [_incomplete(each) for each in found]
         k = options.get("k", K)
         # Payloads are looked at afterwards, so k must not cut off what they would keep; one more,
         # since the picture that was asked with is left out here.
@@ -152,6 +160,10 @@ def has_payload(upload: Upload | None, payload: Mapping[str, Any]) -> bool:
         return not payload
     missing = object()
     return all(upload.payload.get(name, missing) == value for name, value in payload.items())
+
+
+def _incomplete(one: Matches) -> Matches:
+    return replace(one, answer=replace(one.answer, complete=False))
 
 
 def _together(one: Matches, other: Matches, k: int | None) -> Matches:

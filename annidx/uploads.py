@@ -147,6 +147,11 @@ class Uploads:
     def _manifest(self) -> Manifest | None:
         return None if self._opened is None else self._opened.manifest
 
+    @property
+    def descriptors(self) -> tuple[str, ...]:
+        """Those that are kept of each picture; empty when there is none."""
+        return () if self._manifest is None or not self.rows else tuple(self._manifest.descriptors)
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -193,7 +198,7 @@ class Uploads:
         payload : mapping
             JSON, to filter by.
         record : Record
-            With all descriptors that the index holds.
+            With all descriptors that the index holds, and those of :attr:`descriptors`.
 
         Returns
         -------
@@ -218,6 +223,9 @@ class Uploads:
                     first_seen_ns=time.time_ns(),
                 )
                 base = replace(base, next_image_id=base.next_image_id + 1)
+                # All rows have the same ones: what the index holds since they began is left out.
+                if names := self.descriptors:
+                    row = replace(row, descriptors={name: row.descriptors[name] for name in names})
                 before = self.rows.get(key)
                 self._publish(base, self._without([] if before is None else [before]), row)
         return before is None

@@ -74,9 +74,10 @@ class Asked:
         """What queries that may be asked in one pass have in common."""
         return self.both, repr(sorted(self.options.items(), key=_first)), repr(self.payload)
 
-    def verdict(self, found: Matches) -> dict[str, str]:
-        """Return the verdict on a query, if one is wanted."""
-        return {} if self.thresholds is None else {"verdict": verdict(found, self.thresholds)}
+    def told(self, found: Matches) -> dict[str, Any]:
+        """Return the verdict on a query, if one is wanted, and how many uploads it did not see."""
+        judged = {} if self.thresholds is None else {"verdict": verdict(found, self.thresholds)}
+        return {**judged, **left_out_fields(self.both, found.answer.metric)}
 
 
 def by_id(asked: Asked, numbers: Sequence[int]) -> list[Matches]:
@@ -137,7 +138,7 @@ def install(app: FastAPI, service: Service) -> None:
                 found = await near_to(service, asked, told.id)
             else:
                 (found,) = await service.pool.run(by_vector, asked, [told.vector])
-        return answered(found, held.name, clock, **asked.verdict(found))
+        return answered(found, held.name, clock, **asked.told(found))
 
     async def batch(request: Request) -> Response:
         """Find what is near to several pictures, in one pass over one snapshot."""
@@ -148,7 +149,7 @@ def install(app: FastAPI, service: Service) -> None:
             found = await service.pool.run(by_id, asked, told.ids)
         else:
             found = await service.pool.run(by_vector, asked, told.vectors)
-        results = [{**matches_fields(each), **asked.verdict(each)} for each in found]
+        results = [{**matches_fields(each), **asked.told(each)} for each in found]
         fields: dict[str, Any] = {"results": results, "index": held.name}
         number = asked.both.index.manifest.number
         fields |= {"snapshot": number, "milliseconds": clock.milliseconds()}
@@ -186,7 +187,7 @@ def router(service: Service) -> APIRouter:
         clock, held = Clock(), service.holder.of(told.index)
         asked = Asked(held.both(), told.options(), {})
         found = await near_to(service, asked, id)
-        return answered(found, held.name, clock)
+        return answered(found, held.name, clock, **asked.told(found))
 
     return routes
 
@@ -203,6 +204,12 @@ def asked_of(service: Service, held: Held, told: bodies.Nearest) -> Asked:
         return Asked(both, options, payload)
     thresholds = service.thresholds(held)
     return Asked(both, {**options, **thresholds.options}, payload, thresholds)
+
+
+def left_out_fields(both: Both, metric: str) -> dict[str, int]:
+    """Return how many uploads a search did not see, if there are any."""
+    count = both.left_out(metric)
+    return {"uploads_left_out": count} if count else {}
 
 
 def answered(found: Matches, name: str, clock: Clock, **more: Any) -> Response:

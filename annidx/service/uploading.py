@@ -16,7 +16,7 @@ from annidx.service import bodies, documents
 from annidx.service.documents import body_of, problems
 from annidx.service.holder import Held
 from annidx.service.running import Clock, Service, json_response, matches_fields
-from annidx.service.searching import IndexName
+from annidx.service.searching import IndexName, left_out_fields
 from annidx.uploads import MOST_KEY, checked_key, checked_payload
 
 Key = Annotated[
@@ -30,18 +30,21 @@ def router(service: Service) -> APIRouter:
 
     def _put(held: Held, key: str, file: UploadFile, told: bodies.Put) -> dict[str, Any]:
         uploads, thresholds = held.uploads, service.thresholds(held)
-        record = service.decoders.record(file.file.read(), list(held.index.manifest.descriptors))
+        names = dict.fromkeys((*held.index.manifest.descriptors, *uploads.descriptors))
+        record = service.decoders.record(file.file.read(), list(names))
         # Judged and added under one lock: of two equal pictures that come at once, one is second.
         with uploads.lock:
             uploads.refresh()
             path = uploads.path(key)
             asked = replace(record, file=replace(record.file, path=path))
-            (found,) = held.both().query([asked], payload={}, k=K, **thresholds.options)
+            both = held.both()
+            (found,) = both.query([asked], payload={}, k=K, **thresholds.options)
             judged = verdict(found, thresholds)
             stored = told.keep == "always" or judged != "reject"
             created = stored and uploads.put(key, told.payload, record)
         fields = {"key": key, "stored": stored, "created": created, "verdict": judged}
-        return {**fields, "uploads": len(uploads), **matches_fields(found)}
+        seen = {**matches_fields(found), **left_out_fields(both, thresholds.metric)}
+        return {**fields, "uploads": len(uploads), **seen}
 
     @routes.put(
         "/v1/images/{id}",

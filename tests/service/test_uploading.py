@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.commands.running import PICTURES, entry_point, environment
+from tests.commands.running import PICTURES, entry_point, environment, run
 from tests.service.serving import Served, problem, serving, until
 from tests.service.test_health import publish_again
 
@@ -226,3 +226,21 @@ def test_kill_9_between_and_after(small_index: Path) -> None:
 
     with serving(small_index) as served:
         assert near(served) == ["two"]
+
+
+def test_uploads_without_the_metric_are_counted_and_later_ones_go_on(small_index: Path) -> None:
+    """The index began to hold another descriptor after the first upload."""
+    with serving(small_index) as served:
+        assert put(served, "before", COFFEE).status_code == 201
+        assert "uploads_left_out" not in served.post("/v1/query", json={"id": 1}).json()
+        run("build", "--descriptors", "thumb,signature,gray8,fingerprint", index=small_index)
+        held = served.service.holder.of()
+        until(lambda: "gray8" in held.index.manifest.descriptors)
+        assert put(served, "after", MIRRORED).status_code == 201
+        told = served.post("/v1/query", files={"file": COFFEE}, data={"metric": "gray8"}).json()
+        assert (told["uploads_left_out"], told["complete"], told["matches"]) == (2, False, [])
+        number = int(held.index.picture_ids()[0])
+        asked = served.get(f"/v1/images/{number}/neighbours", params={"metric": "gray8"}).json()
+        assert asked["uploads_left_out"] == 2
+        assert sorted(near(served)) == ["after", "before"]
+        assert sorted(near(served, metric="thumb", transforms="all")) == ["after", "before"]
