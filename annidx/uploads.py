@@ -26,8 +26,8 @@ from annidx.errors import PictureNotFound, UsageError
 from annidx.model import Record
 from annidx.store import files, history, identity, snapshot
 from annidx.store.manifest import Manifest, Root, SegmentEntry
-from annidx.store.rowset import without
-from annidx.store.segment import table_of
+from annidx.store.rowset import Rowset, without
+from annidx.store.segment import joined, table_of
 from annidx.store.snapshot import Snapshot
 
 FOLDER = "uploads"
@@ -40,7 +40,7 @@ MOST_MERGED = 4096
 """So many rows are written anew at a time at most."""
 PRUNED_EVERY = 64
 """Snapshots from one pruning to the next; it reads all manifests."""
-KEPT_S = 60.0
+KEPT_S = 10.0
 """Snapshots stay so long: a reader that is about to open one finds its files."""
 WAIT_S = 30.0
 """How long to wait for another process that writes here."""
@@ -257,8 +257,10 @@ class Uploads:
         entries, held = kept, base.descriptors
         if added is not None:
             tail = _tail([each.live for each in kept])
-            merged = [*self._records(kept[len(kept) - tail :]), added]
-            table = table_of(merged, "pictures")
+            small, names = kept[len(kept) - tail :], added.descriptors
+            # Tables are joined as they are: made into records, 500 rows take a second.
+            tables = [self._rowset(small).live_table(names)] if small else []
+            table = joined([*tables, table_of([added], "pictures")])
             entries = kept[: len(kept) - tail]
             entries.append(snapshot.add_table(self.place, table, "pictures"))
             held = {name: descriptor(name).version for name in added.descriptors}
@@ -274,9 +276,9 @@ class Uploads:
         if published.number % PRUNED_EVERY == 0:
             history.prune(self.place, time.time(), keep=2, keep_s=KEPT_S)
 
-    def _records(self, entries: Sequence[SegmentEntry]) -> list[Record]:
-        part = Snapshot(self.place, Manifest(0, "", roots=(ROOT,), segments=tuple(entries)))
-        return list(part.pictures.records(np.flatnonzero(part.pictures.live)))
+    def _rowset(self, entries: Sequence[SegmentEntry]) -> Rowset:
+        manifest = Manifest(0, "", roots=(ROOT,), segments=tuple(entries))
+        return Snapshot(self.place, manifest).pictures
 
 
 def _tail(sizes: Sequence[int]) -> int:

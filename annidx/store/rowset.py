@@ -113,6 +113,10 @@ class Rowset:
         parts = [segment.table(local, wanted) for segment, _, local in self._split(rows)]
         return pa.concat_tables(parts)
 
+    def live_table(self, names: Iterable[str]) -> pa.Table:
+        """Return all live rows, at least one, as a table that a writer takes."""
+        return self.table(np.flatnonzero(self.live), names)
+
     def descriptors(self, name: str) -> list[npt.NDArray[np.uint8]]:
         """Return the stored bytes of a descriptor, one mapped block a segment."""
         return [segment.descriptor(name) for segment in self.segments]

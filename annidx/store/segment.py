@@ -91,6 +91,11 @@ def table_of(records: Sequence[Record], kind: Kind) -> pa.Table:
     return pa.Table.from_arrays([_column(field, records) for field in wanted], schema=wanted)
 
 
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of several tables of one schema as one; at least one table."""
+    return pa.concat_tables(tables)
+
+
 def with_columns(table: pa.Table, changed: Mapping[str, Sequence[Any]]) -> pa.Table:
     """Return a table of rows with some columns of facts replaced."""
     for name, values in changed.items():
