@@ -22,7 +22,7 @@ from annidx.errors import AnnidxError
 
 VERBS = (
     *("build", "roots", "query", "has", "pairs", "groups", "export"),
-    *("decide", "plan", "apply", "undo", "purge"),
+    *("review", "decide", "plan", "apply", "undo", "purge"),
     *("status", "verify", "snapshots", "rollback", "prune", "schedule", "serve", "demo"),
 )
 INTERRUPTED = 130

@@ -102,6 +102,15 @@ def read(index: Path) -> Decisions:
     return _folded(log.read(_path(index)))
 
 
+def stamp(index: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return what changes whenever something is decided, or a plan moves something.
+
+    Name, size and time (ns) of each file in ``decisions/``.
+    """
+    facts = [(path.name, path.stat()) for path in files.listed(index / "decisions")]
+    return tuple((name, each.st_size, each.st_mtime_ns) for name, each in facts)
+
+
 def record(index: Path, made: Sequence[Decision], time: str) -> Decisions:
     """Record decisions, durably; return what is decided then.
 

@@ -241,7 +241,8 @@ def explain(one: Facts, other: Facts, seen: Seen | None) -> Explanation:
     """Say what the second of two pictures is to the first, and what differs."""
     found = kind(one, other, seen)
     changes = tuple(wording.changes(found, one, other, seen))
-    return Explanation(found, changes, wording.words(changes))
+    lies = None if seen is None else seen.map
+    return Explanation(found, changes, wording.words(changes), lies)
 
 
 def _same(one: bytes, other: bytes) -> bool:

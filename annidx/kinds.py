@@ -151,8 +151,11 @@ class Explanation:
         One object each: ``{"what": "cropped", ...}``.
     words : str
         All of them in one line.
+    map : sequence of six float, optional
+        See :attr:`Seen.map`; None of copies, which need no look.
     """
 
     kind: Kind
     changes: tuple[Change, ...]
     words: str
+    map: Sequence[float] | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from annidx.answers import Explain, flat_rows, numbered
 from annidx.found import Pair
@@ -58,6 +59,11 @@ class OrderedPairs(Sequence[Pair]):
         self._flat = flat_rows(opened, rows)
         self._content = numbered(opened, "content_hash", rows)
         self._pixels = numbered(opened, "pixel_hash", rows)
+
+    @property
+    def keys(self) -> npt.NDArray[np.float64]:
+        """What orders the pairs: chance, or distance where a metric tells none; ascending."""
+        return self._keys
 
     def __len__(self) -> int:
         return len(self._keys)

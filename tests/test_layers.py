@@ -57,10 +57,11 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "blake3": "images/content.py",
     "pyarrow": "store/",
     "filelock": "store/",
-    "fastapi": "service/",
+    "fastapi": ("service/", "commands/serve.py"),
     "pydantic": "service/",
     "starlette": "service/",
     "uvicorn": "service/server.py",
+    "jinja2": "service/page/",
 }
 MOST_LINES = 480
 

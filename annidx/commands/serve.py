@@ -24,6 +24,11 @@ from annidx.commands.common import (
 from annidx.errors import UsageError
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
     from annidx.service.holder import Holder
     from annidx.service.settings import Settings
 
@@ -53,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host", default="127.0.0.1", metavar="ADDR", help="address (default 127.0.0.1)"
     )
     where.add_argument(
-        "--port", type=_port, default=8000, metavar="N", help="default 8000; 0: any free one"
+        "--port", type=port_number, default=8000, metavar="N", help="default 8000; 0: any free one"
     )
     where.add_argument(
         "--socket", metavar="PATH", help="a Unix socket instead, for its owner and group"
@@ -140,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from annidx.service.application import application  # noqa: PLC0415 - heavy from here on
     from annidx.service.holder import Holder  # noqa: PLC0415
-    from annidx.service.server import address, listening, server  # noqa: PLC0415
+    from annidx.service.server import address, listening  # noqa: PLC0415
     from annidx.service.settings import Settings, read_token  # noqa: PLC0415
 
     began = time.monotonic()
@@ -164,8 +169,24 @@ def run(args: argparse.Namespace) -> int:
     holder.check()
     _check_thresholds(holder, settings)
     app = application(holder, settings)
-    served = server(app, settings)
     bound = listening(settings)
+    where = address(settings, bound)
+    was_interrupted = run_until_ended(app, settings, bound, lambda: _say_where(args, where))
+    if settings.socket is not None:
+        settings.socket.unlink(missing_ok=True)
+    requests = app.state.service.measures.requests
+    fields = {"requests": requests, "seconds": round(time.monotonic() - began, 1)}
+    print_summary(args, fields, f"{plural(requests, 'request')} answered")
+    return INTERRUPTED if was_interrupted else 0
+
+
+def run_until_ended(
+    app: FastAPI, settings: Settings, bound: socket.socket, say: Callable[[], None]
+) -> bool:
+    """Say that it listens, serve until SIGTERM or SIGINT; tell whether it was the latter."""
+    from annidx.service.server import server  # noqa: PLC0415 - heavy
+
+    served = server(app, settings)
     heard: list[int] = []
 
     def end(number: int, _: object) -> None:
@@ -175,14 +196,9 @@ def run(args: argparse.Namespace) -> int:
     # uvicorn has handlers of its own while it serves, and then raises what they heard once more.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    _say_where(args, address(settings, bound))
+    say()
     served.run(sockets=[bound])
-    if settings.socket is not None:
-        settings.socket.unlink(missing_ok=True)
-    requests = app.state.service.measures.requests
-    fields = {"requests": requests, "seconds": round(time.monotonic() - began, 1)}
-    print_summary(args, fields, f"{plural(requests, 'request')} answered")
-    return INTERRUPTED if signal.SIGINT in heard else 0
+    return signal.SIGINT in heard
 
 
 def _say_where(args: argparse.Namespace, where: str) -> None:
@@ -245,7 +261,8 @@ def _threshold(text: str) -> float:
     return value
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """Read a port, 0 to 65535."""
     value = whole_number(text)
     if value > 65535:
         message = f"{text}: expected a port, 0 to 65535"

@@ -108,9 +108,7 @@ class Picture:
         width, height = self.box[2] - self.box[0], self.box[3] - self.box[1]
         scale = min(1.0, side / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        written = io.BytesIO()
-        Image.fromarray(self.rgb(*size)).save(written, "JPEG", quality=85)
-        return written.getvalue()
+        return jpeg(self.rgb(*size))
 
     def gray(self) -> npt.NDArray[np.uint8]:
         """Return ITU-R 601 luma, (h, w) uint8, with a short side of at most 160 pixels."""
@@ -125,6 +123,13 @@ class Picture:
         if box != (0, 0, *size):
             small = small.resize(size, Image.Resampling.BILINEAR, box=box)
         return np.asarray(small if is_srgb else _to_srgb(small, self.profile).convert("L"))
+
+
+def jpeg(rgb: npt.NDArray[np.uint8]) -> bytes:
+    """Return (h, w, 3) pixels in sRGB as a JPEG file."""
+    written = io.BytesIO()
+    Image.fromarray(rgb).save(written, "JPEG", quality=85)
+    return written.getvalue()
 
 
 def upright(

@@ -107,7 +107,7 @@ def at_paths(index: Index, paths: Sequence[PathLike]) -> list[Picture]:
         For one that is no picture of the index.
     """
     wanted = [_spellings(path) for path in paths]
-    rows = _rows_at(index, {spelling for each in wanted for spelling in each})
+    rows = rows_at(index, {spelling for each in wanted for spelling in each})
     found = []
     for path, spellings in zip(paths, wanted, strict=True):
         row = next((rows[each] for each in spellings if each in rows), None)
@@ -133,7 +133,8 @@ def _spellings(path: PathLike) -> tuple[bytes, ...]:
     return plain, beside, expand(path)
 
 
-def _rows_at(index: Index, paths: Collection[bytes]) -> Mapping[bytes, int]:
+def rows_at(index: Index, paths: Collection[bytes]) -> Mapping[bytes, int]:
+    """Return the live row of each absolute path that is a picture of the index."""
     rows, folders = index.snapshot.pictures, index.snapshot.folders
     found, start = {}, 0
     for roots, names in rows.lists("root_id", "path"):

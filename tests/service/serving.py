@@ -12,9 +12,12 @@ from typing import Any
 
 import httpx
 
+from annidx.review import suggest
 from annidx.service.application import of_service
 from annidx.service.decoding import decode
 from annidx.service.holder import Holder
+from annidx.service.page import routes
+from annidx.service.page.session import Session
 from annidx.service.running import Service
 from annidx.service.server import address, listening, server
 from annidx.service.settings import Settings
@@ -56,13 +59,17 @@ def serving(
     *,
     decode: Callable[[Any], Any] = decode,
     wait: bool = True,
+    session: Session | None = None,
     **changes: Any,
 ) -> Iterator[Served]:
-    """Serve an index, or several by name, until the block ends."""
+    """Serve an index, or several by name, until the block ends; with the page, for a session."""
     places = {"default": index} if isinstance(index, Path) else index
     told = replace(settings, **changes)
     service = Service(Holder(places), told, decode)
-    running = server(of_service(service), told)
+    app = of_service(service, *([] if session is None else [session.knows]))
+    if session is not None:
+        routes.install(app, session, suggest.rules())
+    running = server(app, told)
     bound = listening(told)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]}, daemon=True)
     # What handles signals can only be told so in the main thread; uvicorn leaves them alone here.

@@ -1,0 +1,271 @@
+"""What the page shows of a snapshot: its groups, in an order and through a filter.
+
+Groups are made once for each question and snapshot, in a thread of their own, and kept.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, cast
+
+from annidx.descriptors import default_metric, descriptor
+from annidx.errors import AnnidxError, UsageError
+from annidx.found import Answer, Group
+from annidx.images.scan import is_inside
+from annidx.index import Index
+from annidx.pairlist import OrderedPairs
+from annidx.review.pictures import Picture, pictures_of, rows_at
+
+VIEWS = {"duplicates": "Duplicates", "bursts": "Bursts", "similar": "Similar"}
+_KINDS = {"bursts": ["same-scene"], "similar": ["similar"]}
+KINDS = {
+    "identical": "Identical bytes",
+    "same-pixels": "Same pixels",
+    "edited": "Edited",
+    "same-scene": "Same scene",
+    "similar": "Similar",
+}
+SORTS = {"bytes": "Bytes freed", "distance": "Nearest", "size": "Most pictures", "date": "Date"}
+LEAST_CHANCE = 1e-12
+"""Nothing is told apart below that."""
+MOST_KEPT = 6
+"""Questions whose groups are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A picture of a group, by its number in the index, and how it is turned (EXIF)."""
+
+    image_id: int
+    picture: Picture
+    orientation: int
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as shown."""
+        width, height = self.picture.width, self.picture.height
+        return (height, width) if self.orientation >= 5 else (width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A group to be looked at.
+
+    Attributes
+    ----------
+    key : int
+        The least number of its pictures, which names it.
+    members : tuple of Member
+        By path.
+    kind : str
+        What all of them are to each other at least.
+    freed : int
+        Bytes of all but the largest.
+    weakest : float
+        See :attr:`annidx.found.Group.weakest`.
+    """
+
+    key: int
+    members: tuple[Member, ...]
+    kind: str
+    freed: int
+    weakest: float
+
+    @property
+    def taken(self) -> str:
+        """The earliest time of exposure; empty when none is known."""
+        return min((each.picture.taken for each in self.members if each.picture.taken), default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The groups of one question.
+
+    Attributes
+    ----------
+    index : Index
+    groups : tuple of Found
+    by_key : dict of int to Found
+    answer : Answer
+    keys : Sequence of float
+        Chance, or distance, of pairs up to well beyond the cutoff; empty when there are too many.
+    limit : float
+        The cutoff in their unit.
+    by_chance : bool
+    """
+
+    index: Index
+    groups: tuple[Found, ...]
+    by_key: dict[int, Found]
+    answer: Answer
+    keys: Sequence[float]
+    limit: float
+    by_chance: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What groups are made by: a view, and a cutoff unless it is the metric's own."""
+
+    view: str = "duplicates"
+    cutoff: float | None = None
+
+    def options(self, by_chance: bool) -> dict[str, Any]:
+        """Return the options of the search."""
+        made: dict[str, Any] = {}
+        if self.view in _KINDS:
+            made["kinds"] = _KINDS[self.view]
+        if self.cutoff is not None:
+            made["false_pairs" if by_chance else "cutoff"] = self.cutoff
+        return made
+
+
+def make(index: Index, asked: Question) -> Board:
+    """Return the groups of a question; takes as long as a search of all pairs."""
+    metric = default_metric(index.manifest.descriptors)
+    by_chance = bool(descriptor(metric).needs)
+    found = index.groups(**asked.options(by_chance))
+    answer = found.answer
+    groups = tuple(_found(index, found.groups, asked.view))
+    limit = answer.cutoff if answer.chance is None else answer.chance
+    by_key = {each.key: each for each in groups}
+    return Board(index, groups, by_key, answer, _keys(index, by_chance), limit, by_chance)
+
+
+def _keys(index: Index, by_chance: bool) -> Sequence[float]:
+    wider: dict[str, Any] = {"match": "loose"} if by_chance else {}
+    try:
+        pairs = index.find_pairs(**wider).pairs
+    except UsageError:  # more pairs than can be held
+        return []
+    return cast("list[float]", cast("OrderedPairs", pairs).keys.tolist())
+
+
+def _found(index: Index, groups: Sequence[Group], view: str) -> list[Found]:
+    every = {path for group in groups for path in group.raw_paths}
+    rows = rows_at(index, every)
+    order = list(rows)
+    chosen = [rows[path] for path in order]
+    stored = index.snapshot.pictures
+    numbers = stored.numbers("image_id")[chosen].tolist()
+    turned = stored.numbers("orientation")[chosen].tolist()
+    made = zip(order, numbers, pictures_of(index, chosen), turned, strict=True)
+    members = {path: Member(number, one, turn) for path, number, one, turn in made}
+    return [_one(group, [members[path] for path in group.raw_paths], view) for group in groups]
+
+
+def _one(group: Group, members: Sequence[Member], view: str) -> Found:
+    kind = {"bursts": "same-scene", "similar": "similar"}.get(view, "edited")
+    if len({each.picture.content_hash for each in members}) == 1:
+        kind = "identical"
+    elif len({each.picture.pixel_hash for each in members}) == 1:
+        kind = "same-pixels"
+    elif group.metric == "thumb":
+        kind = "similar"
+    key = min(each.image_id for each in members)
+    return Found(key, tuple(members), kind, group.freed_bytes, group.weakest)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which groups are shown, and in which order; everything may be missing.
+
+    Attributes
+    ----------
+    sort : str
+        One of :data:`SORTS`.
+    folder : str
+        One picture at least lies in it.
+    kind, format : str
+    since, until : str
+        Dates, inclusive: one picture at least was taken then.
+    state : str
+        'open' (not decided), 'decided' or empty.
+    """
+
+    sort: str = "bytes"
+    folder: str = ""
+    kind: str = ""
+    format: str = ""
+    since: str = ""
+    until: str = ""
+    state: str = ""
+
+
+def chosen(board: Board, wanted: Wanted, is_settled: Callable[[Found], bool]) -> list[Found]:
+    """Return the groups of a board that are wanted, in the order that is wanted."""
+    some = [each for each in board.groups if _fits(each, wanted)]
+    if wanted.state:
+        some = [each for each in some if is_settled(each) == (wanted.state == "decided")]
+    orders: dict[str, Callable[[Found], Any]] = {
+        "bytes": lambda each: (-each.freed, each.key),
+        "distance": lambda each: (each.weakest, each.key),
+        "size": lambda each: (-len(each.members), each.key),
+        "date": lambda each: (each.taken or "~", each.key),
+    }
+    return sorted(some, key=orders.get(wanted.sort, orders["bytes"]))
+
+
+def _fits(group: Found, wanted: Wanted) -> bool:
+    pictures = [each.picture for each in group.members]
+    folder = wanted.folder.rstrip("/").encode(errors="surrogateescape")
+    return (
+        (not wanted.kind or group.kind == wanted.kind)
+        and (not wanted.format or any(each.format == wanted.format for each in pictures))
+        and (not folder or any(is_inside(each.path, folder) for each in pictures))
+        and (not (wanted.since or wanted.until) or any(_taken(each, wanted) for each in pictures))
+    )
+
+
+def _taken(picture: Picture, wanted: Wanted) -> bool:
+    day = picture.taken[:10]
+    return bool(day) and wanted.since <= day <= (wanted.until or "9999")
+
+
+class Boards:
+    """The boards that were made last, and the one that is being made."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[int, Question], Future[Board]] = {}
+        # Searches of all pairs take all cores: one after the other.
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="board")
+
+    def of(self, index: Index, asked: Question, wait_s: float) -> Board | None:
+        """Return a board; None when it is not made within some seconds: ask again.
+
+        Raises
+        ------
+        AnnidxError
+            When it could not be made; tried again then.
+        """
+        key = index.manifest.number, asked
+        with self._lock:
+            future = self._made.get(key)
+            if future is None:
+                self._drop(index.manifest.number)
+                future = self._made[key] = self._threads.submit(make, index, asked)
+        try:
+            return future.result(wait_s)
+        except TimeoutError:
+            return None
+        except AnnidxError:
+            with self._lock:
+                self._made.pop(key, None)
+            raise
+
+    def _drop(self, snapshot: int) -> None:
+        """Let go of what belongs to other snapshots, and of the oldest."""
+        for key in [key for key in self._made if key[0] != snapshot]:
+            self._made.pop(key).cancel()
+        while len(self._made) >= MOST_KEPT:
+            self._made.pop(next(iter(self._made))).cancel()
+
+
+def place_of(key: float, by_chance: bool) -> float:
+    """Return where a chance or a distance lies on the axis of the histogram."""
+    return math.log10(max(key, LEAST_CHANCE)) if by_chance else key
