@@ -34,7 +34,7 @@ from PIL import (  # the plugins are named, or open() would import every plugin 
 )
 
 from annidx.errors import PictureUnreadable
-from annidx.images import content, jpeg
+from annidx.images import content, facts, jpeg
 from annidx.images.pixels import GRAY_SIDE, Box, Picture, factor_of, over_white, upright
 
 FORMATS = (
@@ -142,6 +142,10 @@ class Header:
     _data: bytes = field(repr=False)
     _path: bytes = field(repr=False)
     _opened: _Opened | None = field(repr=False)
+
+    def details(self) -> facts.Details:
+        """Return what its metadata says beside what the index holds."""
+        return facts.Details() if self._opened is None else facts.details(self._opened.image)
 
     def decode(self, *, orientation: int = 0) -> Picture:
         """Decode the picture. To be called once: it lets go of the file's bytes.

@@ -11,6 +11,8 @@ from annidx.images import jpeg
 
 _ORIENTATION, _MAKE, _MODEL, _DETAILS, _TAKEN = 0x0112, 0x010F, 0x0110, 0x8769, 0x9003
 _SUBSECOND, _SECONDS, _BIAS = 0x9291, 0x829A, 0x9204
+_RATING, _GPS = 0x4746, 0x8825
+_XMP_RATING = re.compile(rb"xmp:Rating(?:=[\"']|>)([1-5])\b")
 _TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)", re.ASCII)
 
 
@@ -23,6 +25,53 @@ class Facts:
     camera: str = ""
     subsecond: str = ""
     exposure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the index does not hold, and would be lost with a file; empty when not there.
+
+    Attributes
+    ----------
+    place : str
+        Latitude and longitude, degrees: '43.2630, -2.9350'.
+    rating : str
+        Stars, '1' to '5'.
+    """
+
+    place: str = ""
+    rating: str = ""
+
+
+def details(image: Any) -> Details:
+    """Read the details of a PIL image; what is broken is as if it were not there."""
+    found = Details()
+    try:
+        exif = image.getexif()
+        rating = str(exif.get(_RATING, ""))
+        said = _XMP_RATING.search(_xmp(image))
+        if said is not None:
+            rating = said[1].decode()
+        found = replace(found, rating=rating if rating in {"1", "2", "3", "4", "5"} else "")
+        gps = exif.get_ifd(_GPS)
+        return replace(found, place=_place(gps)) if gps else found
+    except Exception:  # one picture's metadata, as in `odd`
+        return found
+
+
+def _xmp(image: Any) -> bytes:
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    return packet.encode() if isinstance(packet, str) else bytes(packet)
+
+
+def _place(gps: Any) -> str:
+    """Return latitude and longitude of the GPS directory in degrees."""
+    degrees = []
+    for reference, at, negative in ((1, 2, "S"), (3, 4, "W")):
+        parts = [float(each) for each in gps[at]]
+        size = sum(part / 60**power for power, part in enumerate(parts))
+        degrees.append(-size if str(gps.get(reference, "")).startswith(negative) else size)
+    return f"{degrees[0]:.4f}, {degrees[1]:.4f}" if any(degrees) else ""
 
 
 def read(image: Any) -> Facts:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from annidx.errors import PictureUnreadable
 from annidx.images import content, decode, raw
 from annidx.images.decode import Limits
+from annidx.images.facts import Details
 from annidx.model import File
 
 
@@ -35,6 +36,20 @@ def thumbnail(file: File, side: int, limits: Limits) -> bytes:
     preview = raw.preview(data, file.path)
     shown = decode.look(preview.data, b"", wanted).decode(orientation=preview.orientation)
     return shown.jpeg(side)
+
+
+def details(file: File, limits: Limits) -> Details:
+    """Return what the metadata of a file of the index says beside what the index holds.
+
+    Raises
+    ------
+    PictureUnreadable
+        As :func:`thumbnail`.
+    """
+    data = _read(file, limits)
+    if content.is_raw(file.path, data):
+        return Details()  # of which nothing reads the metadata
+    return decode.look(data, file.path, limits).details()
 
 
 def _read(file: File, limits: Limits) -> bytes:

@@ -16,6 +16,7 @@ from typing import Any
 from annidx.errors import PictureUnreadable, WorkerError
 from annidx.images import extract, shown
 from annidx.images.decode import NO_MEMORY, Limits
+from annidx.images.facts import Details
 from annidx.model import File, Record
 from annidx.native import at_most
 from annidx.workers import Lost, map_items, warm_up
@@ -56,15 +57,25 @@ class Shown:
     limits: Limits
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A file of the index to read the metadata of: see :func:`annidx.images.shown.details`."""
+
+    file: File
+    limits: Limits
+
+
 Outcome = Any
 
 
-def decode(item: Sent | Shown) -> Record | bytes | Refused:
+def decode(item: Sent | Shown | Told) -> Record | bytes | Details | Refused:
     """Describe a picture, or make a small one of it; what runs in the workers."""
     try:
         with at_most(item.limits.memory + extract.SPARE_BYTES):
             if isinstance(item, Shown):
                 return shown.thumbnail(item.file, item.side, item.limits)
+            if isinstance(item, Told):
+                return shown.details(item.file, item.limits)
             return extract.bytes_record(item.data, item.names, item.limits)
     except PictureUnreadable as error:
         return Refused(error.status, str(error))
@@ -176,7 +187,12 @@ class Decoders:
         written: bytes = self._decoded(Shown(file, side, self._limits))
         return written
 
-    def _decoded(self, item: Sent | Shown) -> Any:
+    def details(self, file: File) -> Details:
+        """Return what the metadata of a file says; see :func:`annidx.images.shown.details`."""
+        found: Details = self._decoded(Told(file, self._limits))
+        return found
+
+    def _decoded(self, item: Sent | Shown | Told) -> Any:
         decoder = self._free.get()
         try:
             outcome = decoder(item)

@@ -6,11 +6,12 @@ import os
 import signal
 import time
 
+from annidx.images.facts import Details
 from annidx.model import Record
 from annidx.service.decoding import Refused, Sent, decode
 
 
-def lossy(sent: Sent) -> Record | bytes | Refused:
+def lossy(sent: Sent) -> Record | bytes | Details | Refused:
     """Do what the picture says."""
     what = bytes(sent.data[:9])
     if what == b"\xff\xd8CRASH  ":
