@@ -21,7 +21,7 @@ from annidx.commands.common import add_common_options, shown_text
 from annidx.errors import AnnidxError
 
 VERBS = (
-    *("build", "roots", "query", "has", "pairs", "groups", "export"),
+    *("build", "roots", "query", "has", "pairs", "groups", "export", "report"),
     *("review", "decide", "plan", "apply", "undo", "purge"),
     *("status", "verify", "snapshots", "rollback", "prune", "schedule", "serve", "demo"),
 )

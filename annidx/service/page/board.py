@@ -5,12 +5,14 @@ Groups are made once for each question and snapshot, in a thread of their own, a
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from annidx.descriptors import default_metric, descriptor
 from annidx.errors import AnnidxError, UsageError
@@ -91,8 +93,9 @@ class Board:
     groups : tuple of Found
     by_key : dict of int to Found
     answer : Answer
-    keys : Sequence of float
-        Chance, or distance, of pairs up to well beyond the cutoff; empty when there are too many.
+    keys : (m,) float64
+        Chance, or distance, of pairs up to well beyond the cutoff, ascending; empty when there
+        are too many.
     limit : float
         The cutoff in their unit.
     by_chance : bool
@@ -102,7 +105,7 @@ class Board:
     groups: tuple[Found, ...]
     by_key: dict[int, Found]
     answer: Answer
-    keys: Sequence[float]
+    keys: npt.NDArray[np.float64]
     limit: float
     by_chance: bool
 
@@ -130,22 +133,23 @@ def make(index: Index, asked: Question) -> Board:
     by_chance = bool(descriptor(metric).needs)
     found = index.groups(**asked.options(by_chance))
     answer = found.answer
-    groups = tuple(_found(index, found.groups, asked.view))
+    groups = tuple(of_groups(index, found.groups, asked.view))
     limit = answer.cutoff if answer.chance is None else answer.chance
     by_key = {each.key: each for each in groups}
     return Board(index, groups, by_key, answer, _keys(index, by_chance), limit, by_chance)
 
 
-def _keys(index: Index, by_chance: bool) -> Sequence[float]:
+def _keys(index: Index, by_chance: bool) -> npt.NDArray[np.float64]:
     wider: dict[str, Any] = {"match": "loose"} if by_chance else {}
     try:
         pairs = index.find_pairs(**wider).pairs
     except UsageError:  # more pairs than can be held
-        return []
-    return cast("list[float]", cast("OrderedPairs", pairs).keys.tolist())
+        return np.zeros(0)
+    return cast("OrderedPairs", pairs).keys
 
 
-def _found(index: Index, groups: Sequence[Group], view: str) -> list[Found]:
+def of_groups(index: Index, groups: Sequence[Group], view: str = "duplicates") -> list[Found]:
+    """Return the groups of an answer with what is known of their pictures."""
     every = {path for group in groups for path in group.raw_paths}
     rows = rows_at(index, every)
     order = list(rows)
@@ -264,8 +268,3 @@ class Boards:
             self._made.pop(key).cancel()
         while len(self._made) >= MOST_KEPT:
             self._made.pop(next(iter(self._made))).cancel()
-
-
-def place_of(key: float, by_chance: bool) -> float:
-    """Return where a chance or a distance lies on the axis of the histogram."""
-    return math.log10(max(key, LEAST_CHANCE)) if by_chance else key

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from annidx.images.facts import Details
 from annidx.service.page.board import Member
 from annidx.service.page.shared import bytes_text, folder_of, shown
 
@@ -28,7 +29,7 @@ class Row:
     cells: list[Cell]
 
 
-def rows(members: Sequence[Member], base: bytes) -> list[Row]:
+def rows(members: Sequence[Member], base: bytes, details: Mapping[int, Details]) -> list[Row]:
     """Return the facts of some pictures, in their order.
 
     Parameters
@@ -36,13 +37,18 @@ def rows(members: Sequence[Member], base: bytes) -> list[Row]:
     members : Sequence of Member
     base : bytes
         The folder that all roots have in common.
+    details : Mapping of int to Details
+        What is known of the metadata of their files.
     """
+    none = Details()
     made = [
         _ranked("Pixels", members, _pixels, lambda x: x.picture.width * x.picture.height),
         _ranked("Size", members, lambda x: bytes_text(x.picture.size), lambda x: x.picture.size),
         _plain("Format", members, lambda x: x.picture.format),
         _known("Taken", members, lambda x: x.picture.taken.replace("T", " ")),
         _known("Camera", members, lambda x: shown(x.picture.camera)),
+        _known("Place (GPS)", members, lambda x: details.get(x.image_id, none).place),
+        _known("Rating", members, lambda x: "★" * int(details.get(x.image_id, none).rating or 0)),
         _ranked("Modified", members, _modified, lambda x: -(x.picture.mtime_ns // 10**9)),
         _known("Beside it", members, lambda x: ", ".join(map(shown, x.picture.companions))),
         _plain("Folder", members, lambda x: folder_of(x.picture.path, base)),

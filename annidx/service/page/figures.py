@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from annidx.service.page.board import Board, place_of
+import numpy as np
+import numpy.typing as npt
+
+from annidx.service.page.board import LEAST_CHANCE, Board
 
 WIDTH, HEIGHT = 600, 90
 BARS = 40
@@ -50,14 +53,12 @@ def histogram(board: Board) -> Histogram | None:
     """Return the histogram of a board; None without pairs."""
     if not len(board.keys):
         return None
-    places = [place_of(key, board.by_chance) for key in board.keys]
-    limit = place_of(board.limit, board.by_chance)
+    places = places_of(board.keys, board.by_chance)
+    limit = float(places_of(np.array([board.limit]), board.by_chance)[0])
     low = -12.0 if board.by_chance else 0.0
-    high = max(limit, places[-1], 2.0 if board.by_chance else limit)
+    high = max(limit, float(places[-1]), 2.0 if board.by_chance else limit)
     span = (high - low) or 1.0
-    counts = [0] * BARS
-    for each in places:
-        counts[min(BARS - 1, int((each - low) / span * BARS))] += 1
+    counts = np.histogram(places, BARS, (low, low + span))[0].tolist()
     step, most = WIDTH / BARS, max(counts)
     bars = [
         Bar(
@@ -71,6 +72,11 @@ def histogram(board: Board) -> Histogram | None:
         for at, count in enumerate(counts)
         if count
     ]
-    inside = sum(key <= board.limit for key in board.keys)
+    inside = int((board.keys <= board.limit).sum())
     cut = round((limit - low) / span * WIDTH, 2)
     return Histogram(bars, cut, low, high, board.by_chance, inside, len(places) - inside)
+
+
+def places_of(keys: npt.NDArray[np.float64], by_chance: bool) -> npt.NDArray[np.float64]:
+    """Return where chances or distances lie on the axis: powers of ten of a chance."""
+    return np.log10(np.maximum(keys, LEAST_CHANCE)) if by_chance else keys

@@ -52,6 +52,8 @@ class Marks:
         self.decided, self.gone = decided, gone
         self._about: dict[bytes, list[Decision]] = {}
         self._kept_for: set[tuple[bytes, bytes]] = set()
+        subjects = [x for each in decided.standing for x in (each.one, each.other) if x]
+        self._touched = {each.pixel_hash for each in subjects}
         for each in decided.standing:
             if each.verdict in ("keep", "remove"):
                 self._about.setdefault(each.one.pixel_hash, []).append(each)
@@ -84,6 +86,9 @@ class Marks:
 
     def is_settled(self, group: Found) -> bool:
         """Tell whether nothing is left to decide about a group."""
+        pictures = [each.picture for each in group.members]
+        if not any(x.pixel_hash in self._touched or x.path in self.gone for x in pictures):
+            return False  # as most: there may be ten thousand
         marks = self.of(group)
         open_ones = [each for each in group.members if not marks[each.image_id].verdict]
         staying = [

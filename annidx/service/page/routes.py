@@ -208,7 +208,7 @@ def _group(page: Page, key: int, given: Mapping[str, str]) -> Response:
         right=right,
         seen=seen,
         apart=marks.are_apart(left, right),
-        rows=facts.rows(group.members, _archive(index)["base"]),
+        rows=facts.rows(group.members, _archive(index)["base"], page.details(index, group.members)),
         before=before,
         after=after,
         place=place,

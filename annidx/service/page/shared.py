@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,14 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import RedirectResponse, Response
 
 from annidx import __version__
-from annidx.errors import AnnidxError
+from annidx.errors import AnnidxError, PictureUnreadable
+from annidx.images.facts import Details
 from annidx.index import Index
 from annidx.review.apply import Report
 from annidx.review.planned import Plan
 from annidx.review.suggest import Rules
 from annidx.service.holder import Held
 from annidx.service.page import look
-from annidx.service.page.board import Boards
+from annidx.service.page.board import Boards, Member
 from annidx.service.page.marks import Latest
 from annidx.service.page.session import Session
 from annidx.service.problems import Problem
@@ -47,6 +48,8 @@ HEADERS = {
 }
 MOST_SEEN = 2000
 MOST_PLANS = 20
+MOST_DETAILS = 12
+"""Pictures of a group whose files are read for their metadata: whole files, some ms each."""
 
 
 class Page:
@@ -66,16 +69,9 @@ class Page:
         self.marks = Latest(self.held.place)
         self.plans: OrderedDict[str, tuple[Plan, Report | None]] = OrderedDict()
         self._seen: OrderedDict[tuple[int, bytes, bytes], look.Seen | None] = OrderedDict()
+        self._details: OrderedDict[tuple[bytes, bytes], Details] = OrderedDict()
         self._said = ""
-        self._templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= {"path": shown, "bytes": bytes_text, "name": name_of}
-        self._templates.globals |= {"folder_of": folder_of, "version": VERSION}
+        self._templates = templates()
 
     @property
     def held(self) -> Held:
@@ -123,6 +119,22 @@ class Page:
         key = record.file.path, record.content_hash, side
         return self.previews.of(key, lambda: self.service.decoders.thumbnail(record.file, side))
 
+    def details(self, index: Index, members: Sequence[Member]) -> dict[int, Details]:
+        """Return what the files of some pictures say themselves, the first of a large group."""
+        found = {}
+        for each in members[:MOST_DETAILS]:
+            record = index.picture(each.image_id)
+            key = record.file.path, record.content_hash
+            if key not in self._details:
+                try:
+                    self._details[key] = self.service.decoders.details(record.file)
+                except PictureUnreadable:
+                    continue
+                while len(self._details) > MOST_SEEN:
+                    self._details.popitem(last=False)
+            found[each.image_id] = self._details[key]
+        return found
+
     def keep_plan(self, plan: Plan, report: Report | None = None) -> None:
         """Keep a plan, and what became of it."""
         self.plans[plan.plan_id] = plan, report
@@ -148,6 +160,20 @@ class Page:
             return self.error(error.detail, error.status)
         except AnnidxError as error:
             return self.error(shown(str(error)), error.http_status)
+
+
+def templates() -> Environment:
+    """Return what renders pages; all that is put into them is escaped."""
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"path": shown, "bytes": bytes_text, "name": name_of}
+    made.globals |= {"folder_of": folder_of, "version": VERSION}
+    return made
 
 
 def see_other(where: str) -> Response:
