@@ -66,7 +66,7 @@ class Found:
     kind : str
         What all of them are to each other at least.
     freed : int
-        Bytes of all but the largest.
+        Bytes of all but the largest; 0 of bursts and what is similar, which are no duplicates.
     weakest : float
         See :attr:`annidx.found.Group.weakest`.
     """
@@ -171,7 +171,8 @@ def _one(group: Group, members: Sequence[Member], view: str) -> Found:
     elif group.metric == "thumb":
         kind = "similar"
     key = min(each.image_id for each in members)
-    return Found(key, tuple(members), kind, group.freed_bytes, group.weakest)
+    freed = 0 if view in _KINDS else group.freed_bytes
+    return Found(key, tuple(members), kind, freed, group.weakest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,3 +127,20 @@ def test_another_site_gets_nothing(browser: Browser, review: Review) -> None:
     assert told <= {401, 403}
     page.reload()
     assert page.locator(".card").count() > 0
+
+
+def test_views_and_filters_of_the_overview(review: Review) -> None:
+    with entered(review) as own:
+        for query in ("view=bursts", "view=similar"):
+            until(lambda query=query: "figures" in own.get(f"/review?{query}").text)  # type: ignore[misc]
+            text = own.get(f"/review?{query}").text
+            assert "could be freed" not in text
+            assert "Nothing is suggested here" in text or "nothing is suggested here" in text
+        assert "could be freed" in own.get("/review").text
+        assert own.get("/review?kind=identical&format=JPEG").text.count('class="card"') > 0
+        for query in ("kind=edited", "since=2020-01-01", "state=decided", "folder=/nowhere"):
+            assert "No group fits this filter" in own.get(f"/review?{query}").text, query
+        odd = "view=x&cutoff=nan&sort=%00&page=-1&since=1&kind=%3Cb%3E&folder=%FF"
+        assert own.get(f"/review?{odd}").status_code == 200
+        assert own.get("/review/group/999999").status_code == 404
+        assert own.get("/review/picture/1?side=7").status_code == 422
