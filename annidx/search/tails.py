@@ -25,6 +25,7 @@ WEIGHT = 100.0
 OFTEN = 10.0
 """Pairs that the rate does: how often pairs match differs more between archives than how well."""
 _ROUNDS = 60
+_SURE = 2.0  # standard deviations of a count
 _SLOW = 2.0  # known scales in which pairs of one family fall off, such as icons of a set
 
 
@@ -118,7 +119,9 @@ def _fitted(
         if total:
             parts = np.maximum(shares.sum(axis=1) / total, 1e-9)
     rate = (seen + OFTEN) / (pairs + OFTEN / known_rate)
-    return Tail(floor, max(rate, seen / max(pairs, 1.0)), scale, seen + WEIGHT, pairs)
+    # What few pairs show counts against the known rate only as far as it is beyond doubt.
+    sure = max(seen - _SURE * math.sqrt(seen), 0.0) / max(pairs, 1.0)
+    return Tail(floor, max(rate, sure), scale, seen + WEIGHT, pairs)
 
 
 def _mean(scale: float, length: float) -> float:
