@@ -512,7 +512,7 @@ def test_no_other_program_is_started(tmp_path: Path) -> None:
     if trial.returncode != 0:
         pytest.skip("strace may not trace here")
     run("build", tmp_path, index=tmp_path / "index", code=3, prefix=prefix)
-    started = [line for line in log.read_text().splitlines() if "execve" in line]
+    started = [line for line in log.read_text().splitlines() if "execve(" in line]
     assert started
     assert [line for line in started if "python" not in line and str(ENTRY_POINT) not in line] == []
 

@@ -17,9 +17,9 @@ from tests.service.page.browsing import browsing
 from tests.service.test_pictures import HOSTILE
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return a browser."""
+    """Return a browser, gone before other tests: its event loop would stand in the way of theirs."""
     with browsing() as started:
         yield started
 
