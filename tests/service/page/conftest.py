@@ -19,7 +19,7 @@ from tests.service.test_pictures import HOSTILE
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return a browser, gone before other tests: its event loop would stand in the way of theirs."""
+    """Return a browser that is gone before other tests: its event loop would disturb theirs."""
     with browsing() as started:
         yield started
 
