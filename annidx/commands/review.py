@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import secrets
+import sys
 import threading
 import time
 import webbrowser
@@ -75,7 +76,8 @@ def _say_where(args: argparse.Namespace, link: str) -> None:
     if args.json:
         print_json({"message_type": "listening", "address": link})
     else:
-        print(f"review at {link}", flush=True)
+        print(f"review at {link}")
+    sys.stdout.flush()  # whoever started it waits for this line
     if not args.no_browser:
         # One that runs in the terminal returns when it is left.
         threading.Thread(target=_open, args=[link], daemon=True).start()
