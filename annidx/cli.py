@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from annidx import __version__
-from annidx.commands.common import add_common_options, shown_text
+from annidx.commands.common import add_common_options
 from annidx.errors import AnnidxError
+from annidx.showing import shown
 
 VERBS = (
     *("build", "roots", "query", "has", "pairs", "groups", "export", "report"),
@@ -152,5 +153,5 @@ def _prepare_streams() -> None:
 def _complain(message: str, code: int) -> int:
     """Print one line to stderr; return the exit code, which says it to whoever cannot be told."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"annidx: {shown_text(message)}\n")
+        sys.stderr.write(f"annidx: {shown(message)}\n")
     return code

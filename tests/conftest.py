@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
+
+from tests.commands.running import PICTURES, run
 
 # Idle threads of BLAS spin, which beside other processes costs more than they bring.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -32,3 +35,17 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def unlike(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an index of two pictures that have nothing in common; not to be changed."""
+    index = tmp_path_factory.mktemp("unlike") / "index"
+    run("build", PICTURES / "scans", index=index)
+    return index
+
+
+@pytest.fixture
+def small_index(unlike: Path, tmp_path: Path) -> Path:
+    """Return a copy of the index of two pictures that may be changed."""
+    return Path(shutil.copytree(unlike, tmp_path / "small index"))

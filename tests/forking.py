@@ -226,7 +226,7 @@ def serve() -> None:
 
 def _import_all() -> None:
     """Import all that annidx imports lazily, and whatever that imports."""
-    import importlib  # noqa: PLC0415 - only the server needs these
+    import importlib.resources  # noqa: PLC0415 - only the server needs these
     import pkgutil  # noqa: PLC0415
 
     import annidx.native  # noqa: PLC0415
@@ -238,6 +238,7 @@ def _import_all() -> None:
         for name in _LAZY:
             importlib.import_module(name)
     importlib.import_module("PIL.Image").init()
+    importlib.resources.files("annidx")  # its reader is imported by the first call
 
 
 def _fork(

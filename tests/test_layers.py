@@ -20,7 +20,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 LAYERS = [
     *(["errors"], ["kinds"], ["model"], ["found"], ["fields"], ["layouts"], ["wording"]),
     *(["recolouring"], ["explaining"], ["descriptors"], ["fingerprints"], ["asking"], ["globs"]),
-    *(["native"], ["place"]),
+    *(["showing"], ["prometheus"], ["native"], ["place"]),
     ["workers"],
     ["images", "store", "search"],
     *(["graphs"], ["roots"], ["sanity"], ["changes"], ["comparing"], ["answers"], ["pairlist"]),

@@ -11,11 +11,11 @@ import functools
 import gc
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -476,7 +476,7 @@ def test_a_kill_after_an_interim_snapshot(place: Place) -> None:
         save(place.archive / f"new {number}.png", photo(60 + number))
     stamps = iter([0.0, 0.0, 0.0, 10_000.0, *[10_000.0] * 1000])
     with place.patch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: next(stamps))
+        patch.setattr(building, "time", SimpleNamespace(monotonic=lambda: next(stamps)))
         place.kill(4)
     assert 2 <= snapshot.current(place.index).manifest.number < 5
     report = place.build()

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 from annidx.commands.common import (
     SOME_UNREADABLE,
     add_lock_wait,
-    bytes_text,
     index_path,
-    plural,
     print_json,
     print_summary,
-    shown,
-    shown_text,
 )
 from annidx.fields import path_fields
+from annidx.showing import bytes_text, plural, shown
 
 if TYPE_CHECKING:
     from annidx.review.apply import Outcome
@@ -115,9 +112,9 @@ def _replacing(args: argparse.Namespace) -> Any:
 def _print(outcome: Outcome) -> None:
     print(f"{_DONE[outcome.result]} {shown(outcome.path)}")
     if outcome.result == "refused":
-        print(f"        {shown_text(outcome.reason)}")
+        print(f"        {shown(outcome.reason)}")
         return
-    print(f"  kept  {shown(outcome.kept)}  ({shown_text(outcome.reason)})")
+    print(f"  kept  {shown(outcome.kept)}  ({shown(outcome.reason)})")
     if outcome.companions:
         print(f"  with  {', '.join(map(shown, outcome.companions))}")
 

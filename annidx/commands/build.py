@@ -16,16 +16,15 @@ from annidx.commands.common import (
     comma_separated,
     index_path,
     natural,
-    plural,
     print_summary,
     seconds,
     share,
-    shown,
     warn,
 )
 from annidx.commands.meter import Meter
 from annidx.descriptors import DEFAULT_DESCRIPTORS, DESCRIPTORS
 from annidx.model import BuildReport
+from annidx.showing import plural, shown
 
 HELP = "bring the index up to date"
 DESCRIPTION = """\

@@ -17,6 +17,7 @@ from annidx.errors import UsageError
 from annidx.found import Answer, Match, Pair
 from annidx.kinds import Explanation
 from annidx.place import default_index
+from annidx.showing import plural, shown
 
 if TYPE_CHECKING:
     from annidx.index import Index
@@ -142,31 +143,7 @@ def print_summary(args: argparse.Namespace, fields: Mapping[str, Any], sentence:
 
 def warn(message: str) -> None:
     """Print one warning to stderr."""
-    sys.stderr.write(f"annidx: warning: {shown_text(message)}\n")
-
-
-def shown(raw: bytes) -> str:
-    """Return a path for people: what is not UTF-8 or not printable is escaped.
-
-    Examples
-    --------
-    >>> shown(b"a\\nb.jpg")
-    'a\\\\nb.jpg'
-    """
-    return shown_text(raw.decode(errors="surrogateescape"))
-
-
-def shown_text(text: str) -> str:
-    """Escape what a terminal should not get: control characters, lone surrogates."""
-    return "".join(
-        character if character.isprintable() else _escaped(character) for character in text
-    )
-
-
-def _escaped(character: str) -> str:
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is not UTF-8, as Python carries it
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape", "surrogatepass").decode()
+    sys.stderr.write(f"annidx: warning: {shown(message)}\n")
 
 
 class Paths:
@@ -257,29 +234,3 @@ def answer_sentence(fields: Mapping[str, Any]) -> str:
     chance = fields.get("chance")
     limit = f"{fields['cutoff']:g}" if chance is None else f"chance {chance:g}"
     return f"{limit} ({facts})" + (note if left_out else "")
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    Examples
-    --------
-    >>> plural(1, "pair"), plural(1200, "pair")
-    ('1 pair', '1,200 pairs')
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def bytes_text(size: float) -> str:
-    """Return bytes for people.
-
-    Examples
-    --------
-    >>> bytes_text(999), bytes_text(1_250_000)
-    ('999 B', '1.2 MB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -5,16 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from annidx.commands.common import (
-    open_index,
-    plural,
-    print_json,
-    print_summary,
-    shown,
-    shown_text,
-)
+from annidx.commands.common import open_index, print_json, print_summary
 from annidx.errors import UsageError
 from annidx.fields import path_fields
+from annidx.showing import plural, shown
 
 if TYPE_CHECKING:
     from annidx.decisions import Decision
@@ -102,7 +96,7 @@ def _decide(args: argparse.Namespace, index: Any) -> Decision | None:
 
 
 def _line(decision: Decision) -> str:
-    words = f"  ({shown_text(decision.words)})" if decision.words else ""
+    words = f"  ({shown(decision.words)})" if decision.words else ""
     other = {"remove": "  for ", "not-duplicate": "  of "}.get(decision.verdict, "")
     more = other + shown(decision.other.path) + words if decision.other else ""
     return f"{decision.number:5}  {decision.verdict:13}  {shown(decision.one.path)}{more}"

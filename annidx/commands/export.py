@@ -17,12 +17,12 @@ from annidx.commands.common import (
     answer_sentence,
     companions_left_out,
     open_index,
-    plural,
     print_summary,
 )
 from annidx.commands.searching import add_search_options, search_options
 from annidx.errors import UsageError
 from annidx.fields import path_fields
+from annidx.showing import plural
 
 if TYPE_CHECKING:
     from annidx.found import Groups, Pairs

@@ -10,16 +10,15 @@ from annidx.commands.common import (
     Paths,
     answer_fields,
     answer_sentence,
-    bytes_text,
     companions_left_out,
     distance_text,
     open_index,
-    plural,
     print_json,
     print_summary,
 )
 from annidx.commands.searching import add_search_options, search_options
 from annidx.fields import group_fields
+from annidx.showing import bytes_text, plural
 
 HELP = "groups of near-duplicates"
 DESCRIPTION = """\

@@ -14,15 +14,14 @@ from annidx.commands.common import (
     companions_left_out,
     nearness_text,
     open_index,
-    plural,
     print_json,
     print_summary,
-    shown,
     together,
 )
 from annidx.commands.query import add_files, exit_code, file_names, note, read_files
 from annidx.commands.searching import add_search_options, search_options
 from annidx.fields import match_fields, path_fields
+from annidx.showing import plural, shown
 
 HELP = "do I have this picture? exit 0 found, 20 not"
 DESCRIPTION = """\

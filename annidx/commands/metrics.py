@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annidx.errors import AnnidxError, FolderNotFound, UsageError
 from annidx.model import BuildReport
+from annidx.prometheus import Sample, family
 
 if TYPE_CHECKING:
     from annidx.store.manifest import Manifest
@@ -82,26 +82,15 @@ def text_of(report: BuildReport, manifest: Manifest, index: Path, now: float) ->
         "snapshot_age_seconds": round(max(0.0, now - published), 3),
     }
     where = {"index": str(index.absolute())}
-    samples = {name: [_sample(name, where, value)] for name, value in values.items()}
+    samples: dict[str, list[Sample]] = {
+        name: [(name, where, value)] for name, value in values.items()
+    }
     samples["recall"] = [
-        _sample("recall", {**where, "metric": graph.metric}, graph.recall)
+        ("recall", {**where, "metric": graph.metric}, graph.recall)
         for graph in manifest.graphs
         if graph.recall is not None
     ]
     lines = []
     for name, meaning in _HELP.items():
-        if samples[name]:
-            lines += [f"# HELP annidx_{name} {meaning}", f"# TYPE annidx_{name} gauge"]
-            lines += samples[name]
+        lines += family(name, "gauge", meaning, samples[name])
     return "\n".join(lines) + "\n"
-
-
-def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"annidx_{name}{{{shown}}} {value!r}"
-
-
-def _escaped(text: str) -> str:
-    """Escape the value of a label; it is UTF-8, which a path need not be."""
-    shown = os.fsencode(text).decode(errors="replace")
-    return shown.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

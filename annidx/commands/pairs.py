@@ -14,12 +14,12 @@ from annidx.commands.common import (
     differences_note,
     nearness_text,
     open_index,
-    plural,
     print_json,
     print_summary,
 )
 from annidx.commands.searching import add_search_options, search_options
 from annidx.commands.viewing import Viewer, add_open_with
+from annidx.showing import plural
 
 HELP = "all pairs of near-duplicates, nearest first"
 DESCRIPTION = """\

@@ -6,15 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annidx.commands.common import (
-    bytes_text,
-    open_index,
-    plural,
-    print_json,
-    print_summary,
-    shown,
-    shown_text,
-)
+from annidx.commands.common import open_index, print_json, print_summary
+from annidx.showing import bytes_text, plural, shown
 
 if TYPE_CHECKING:
     from annidx.review.planned import Plan, Removal
@@ -85,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if made.refusals:
         sentence += f", {len(made.refusals)} decided about and left"
     if args.output and made.removals:
-        sentence += f'; "annidx apply {shown_text(args.output)}" shows what it does'
+        sentence += f'; "annidx apply {shown(args.output)}" shows what it does'
     print_summary(args, fields, sentence)
     return 0
 
@@ -93,9 +86,9 @@ def run(args: argparse.Namespace) -> int:
 def _print(plan: Plan) -> None:
     for each in plan.removals:
         print(f"remove  {shown(each.path)}\n  keep  {shown(each.kept)}")
-        print(f"        {shown_text(each.reason)}{_beside(each)}")
+        print(f"        {shown(each.reason)}{_beside(each)}")
     for refusal in plan.refusals:
-        print(f"leave   {shown(refusal.path)}\n        {shown_text(refusal.reason)}")
+        print(f"leave   {shown(refusal.path)}\n        {shown(refusal.reason)}")
 
 
 def _beside(removal: Removal) -> str:

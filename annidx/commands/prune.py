@@ -6,13 +6,12 @@ import argparse
 
 from annidx.commands.common import (
     add_lock_wait,
-    bytes_text,
     index_path,
-    plural,
     print_json,
     print_summary,
     whole_number,
 )
+from annidx.showing import bytes_text, plural
 
 HELP = "remove old snapshots"
 DESCRIPTION = """\

@@ -9,15 +9,12 @@ from datetime import UTC, datetime, timedelta
 from annidx.commands.common import (
     SOME_UNREADABLE,
     add_lock_wait,
-    bytes_text,
     index_path,
-    plural,
     print_json,
     print_summary,
-    shown,
-    shown_text,
 )
 from annidx.fields import path_fields
+from annidx.showing import bytes_text, plural, shown
 
 HELP = "free the bytes of what was removed long ago; shows what it would do without --yes"
 DESCRIPTION = """\
@@ -71,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(f"{'stays' if each.reason else 'purge'}  {shown(each.source)}")
             if each.reason:
-                print(f"       {shown_text(each.reason)}")
+                print(f"       {shown(each.reason)}")
     gone, refused = purged.count("would", "done"), purged.count("refused")
     verb = "removed for good" if args.yes else "would be removed for good"
     sentence = f"{plural(gone, 'file')} {verb} ({bytes_text(purged.size)})"

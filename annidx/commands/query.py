@@ -19,10 +19,8 @@ from annidx.commands.common import (
     differences_note,
     nearness_text,
     open_index,
-    plural,
     print_json,
     print_summary,
-    shown,
     together,
     warn,
 )
@@ -32,6 +30,7 @@ from annidx.fields import match_fields, path_fields
 from annidx.found import Answer, Match, Matches
 from annidx.model import Record
 from annidx.native import quiet_stderr
+from annidx.showing import plural, shown
 
 if TYPE_CHECKING:
     from annidx.index import Index

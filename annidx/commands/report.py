@@ -8,15 +8,9 @@ from datetime import datetime
 from pathlib import Path
 
 from annidx.asking import GroupOptions
-from annidx.commands.common import (
-    bytes_text,
-    natural,
-    open_index,
-    plural,
-    print_summary,
-    shown_text,
-)
+from annidx.commands.common import natural, open_index, print_summary
 from annidx.commands.searching import add_search_options, search_options
+from annidx.showing import bytes_text, plural, shown
 
 HELP = "groups of near-duplicates as one HTML file with small pictures"
 DESCRIPTION = """\
@@ -66,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         "seconds": round(time.monotonic() - started, 4),
     }
     left = f", of {len(found):,}" if listed < len(found) else ""
-    sentence = f"{plural(listed, 'group')}{left} in {shown_text(args.html)}"
+    sentence = f"{plural(listed, 'group')}{left} in {shown(args.html)}"
     sentence += f" ({bytes_text(len(data))})"
     print_summary(args, fields, sentence)
     return 0

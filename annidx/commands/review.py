@@ -10,8 +10,9 @@ import threading
 import time
 import webbrowser
 
-from annidx.commands.common import index_path, plural, print_json, print_summary
+from annidx.commands.common import index_path, print_json, print_summary
 from annidx.commands.serve import INTERRUPTED, port_number, run_until_ended
+from annidx.showing import plural
 
 HELP = "look at duplicates side by side in the browser, decide, clear up"
 DESCRIPTION = """\

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from annidx.commands.common import (
-    add_lock_wait,
-    index_path,
-    natural,
-    plural,
-    print_summary,
-)
+from annidx.commands.common import add_lock_wait, index_path, natural, print_summary
 from annidx.commands.snapshots import counted
+from annidx.showing import plural
 
 HELP = "go back to an earlier snapshot"
 DESCRIPTION = """\

@@ -8,12 +8,11 @@ from annidx.commands.common import (
     add_common_options,
     add_lock_wait,
     index_path,
-    plural,
     print_json,
     print_summary,
-    shown,
 )
 from annidx.fields import path_fields
+from annidx.showing import plural, shown
 
 HELP = "list, add, remove or move the folders that are indexed"
 DESCRIPTION = """\

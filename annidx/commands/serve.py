@@ -15,13 +15,13 @@ from annidx.commands.common import (
     byte_count,
     index_path,
     natural,
-    plural,
     print_json,
     print_summary,
     seconds,
     whole_number,
 )
 from annidx.errors import UsageError
+from annidx.showing import plural
 
 if TYPE_CHECKING:
     import socket

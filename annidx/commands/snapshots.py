@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from annidx.commands.common import bytes_text, index_path, plural, print_json, print_summary, warn
+from annidx.commands.common import index_path, print_json, print_summary, warn
 from annidx.model import IGNORED, READABLE
+from annidx.showing import bytes_text, plural
 
 if TYPE_CHECKING:
     from annidx.store.history import Listed

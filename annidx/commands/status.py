@@ -6,18 +6,11 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from annidx.commands.common import (
-    Paths,
-    bytes_text,
-    open_index,
-    plural,
-    print_json,
-    print_summary,
-    shown,
-)
+from annidx.commands.common import Paths, open_index, print_json, print_summary
 from annidx.descriptors import DESCRIPTORS
 from annidx.fields import path_fields
 from annidx.model import IGNORED, READABLE, STATUSES
+from annidx.showing import bytes_text, plural, shown
 
 if TYPE_CHECKING:
     from annidx.index import Index

@@ -8,14 +8,12 @@ from annidx.commands.common import (
     SOME_UNREADABLE,
     add_lock_wait,
     index_path,
-    plural,
     print_json,
     print_summary,
-    shown,
-    shown_text,
 )
 from annidx.errors import UsageError
 from annidx.fields import path_fields
+from annidx.showing import plural, shown
 
 HELP = "put back what a plan has moved; shows what it would do without --yes"
 DESCRIPTION = """\
@@ -60,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             verb = {"done": "put back", "would": "put back", "refused": "left    "}[each.result]
             print(f"{verb} {shown(each.path)}")
             if each.reason:
-                print(f"         {shown_text(each.reason)}")
+                print(f"         {shown(each.reason)}")
     back, refused = undone.count("would", "done"), undone.count("refused")
     verb = "put back" if args.yes else "would be put back"
     sentence = f"{plural(back, 'file')} of plan {undone.plan_id} {verb}"

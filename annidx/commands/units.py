@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annidx.commands.common import shown_text
 from annidx.errors import UsageError
+from annidx.showing import shown
 
 _PLAIN = re.compile(
     r"[A-Za-z0-9_@%+=:,./-]+"
@@ -89,7 +89,7 @@ def _cron_word(word: str) -> str:
     """
     if re.search(r"[\x00-\x1f\x7f\\]", word):
         message = (
-            f"{shown_text(word)}: crons differ in what they make of backslashes and control "
+            f"{shown(word)}: crons differ in what they make of backslashes and control "
             "characters in a path: use --print systemd, or another path"
         )
         raise UsageError(message)
@@ -155,7 +155,7 @@ def _sandbox(job: Job, user: str | None) -> list[str]:
     lines += [f"ReadWritePaths={_path_word(path)}" for path in writes]
     lines += [f"ReadOnlyPaths={_path_word(path)}" for path in reads if _can_be_listed(path)]
     left_out = [path for path in reads if not _can_be_listed(path)]
-    lines += [f"# Read-only like all else, but not to be listed: {shown_text(p)}" for p in left_out]
+    lines += [f"# Read-only like all else, but not to be listed: {shown(p)}" for p in left_out]
     return [
         *lines,
         "# A place for checked hashes, and one for sockets: /tmp is read-only here, not hidden,",
@@ -211,7 +211,7 @@ def _can_be_listed(path: str) -> bool:
 
 
 def _what(job: Job) -> str:
-    return f"annidx: bring {shown_text(job.index)} up to date"
+    return f"annidx: bring {shown(job.index)} up to date"
 
 
 def _escaped(text: str) -> str:

@@ -6,17 +6,9 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from annidx.commands.common import (
-    index_path,
-    natural,
-    open_index,
-    plural,
-    print_json,
-    print_summary,
-    share,
-    shown_text,
-)
+from annidx.commands.common import index_path, natural, open_index, print_json, print_summary, share
 from annidx.errors import IndexDamaged, UsageError
+from annidx.showing import plural, shown
 
 if TYPE_CHECKING:
     from annidx.engines import Measured
@@ -77,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             facts = {"path": damage.path, "expected": damage.expected, "found": damage.found}
             print_json({"damaged": str(damage), **facts})
         else:
-            print(shown_text(str(damage)))
+            print(shown(str(damage)))
     missed = _measure(args) if args.recall and not damaged else 0
     fields = {"files": checked, "damaged": damaged}
     fields |= {"recall_missed": missed} if args.recall else {}

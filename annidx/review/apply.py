@@ -18,7 +18,7 @@ from annidx.errors import ActionRefused
 from annidx.review import checking, replacing, settling
 from annidx.review.carrying import REPLACING, Carrier
 from annidx.review.checking import Protected, identity_at
-from annidx.review.journal import Entry, How, Journal, acting, journals, shown
+from annidx.review.journal import Entry, How, Journal, acting, journals
 from annidx.review.planned import Plan, Removal
 from annidx.store import identity
 
@@ -225,7 +225,7 @@ class _Actor:
 
     def _check(self, removal: Removal) -> None:
         if removal.goes_with in self._left:
-            message = f"stays with {shown(removal.goes_with)}, which stays"
+            message = f"stays with {os.fsdecode(removal.goes_with)}, which stays"
             raise ActionRefused(message)
         apart = self._decided.are_apart(removal.pixels, removal.kept_pixels)
         if removal.path in self._keeps or (apart and any(removal.pixels)):

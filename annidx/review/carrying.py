@@ -11,7 +11,7 @@ from annidx.errors import ActionRefused, AnnidxError
 from annidx.review import checking, moving, replacing, settling, trash
 from annidx.review.beside import Folders
 from annidx.review.checking import FOLDER, reason_of
-from annidx.review.journal import Entry, How, Journal, shown
+from annidx.review.journal import Entry, How, Journal
 from annidx.review.moving import Held, Identity
 from annidx.review.planned import Removal
 
@@ -129,7 +129,7 @@ class Carrier:
                 raise
             _check_moved(to, moved)
             return entry
-        message = f"no folder above it takes it on its own file system: {shown(entry.path)}"
+        message = f"no folder above it takes it on its own file system: {os.fsdecode(entry.path)}"
         raise ActionRefused(message)
 
     def _trashed(self, entry: Entry) -> Entry:
@@ -147,7 +147,7 @@ class Carrier:
             try:
                 settling.put_back(self._journal, entry, noted=False)
             except (ActionRefused, OSError) as worse:
-                reason += f"; {shown(path)} could not be put back ({worse}): try undo"
+                reason += f"; {os.fsdecode(path)} could not be put back ({worse}): try undo"
         raise ActionRefused(reason) from None
 
 

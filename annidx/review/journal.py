@@ -246,8 +246,3 @@ def _relocated(entry: Entry, moved: Mapping[bytes, bytes]) -> Entry:
             if path and is_inside(path, old):
                 changed[name] = os.path.join(new, path[len(old) :].lstrip(b"/")).rstrip(b"/")
     return replace(entry, **changed) if changed else entry
-
-
-def shown(path: bytes) -> str:
-    """Return a path as messages have it."""
-    return os.fsdecode(path)

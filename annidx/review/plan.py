@@ -5,6 +5,7 @@ Looks at files (their identities, their companions) and changes none.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from annidx.decisions import Decision, Decisions, Subject
 from annidx.index import Index
 from annidx.review import suggest
 from annidx.review.beside import sidecars_and_halves
-from annidx.review.journal import Entry, journals, shown
+from annidx.review.journal import Entry, journals
 from annidx.review.moving import Identity, facts_of, identity_of
 from annidx.review.pictures import Picture, is_protected, same_bytes, with_pixels
 from annidx.review.planned import Plan, Refusal
@@ -204,9 +205,9 @@ def _allowed(draft: _Draft, kept_before: set[bytes]) -> list[_Wish]:
         folder = is_protected(path, draft.protected)
         reason = ""
         if folder:
-            reason = f"lies in the protected folder {shown(folder)}"
+            reason = f"lies in the protected folder {os.fsdecode(folder)}"
         elif path in for_what:
-            reason = f"is kept for {shown(for_what[path])}: decide for one that stays"
+            reason = f"is kept for {os.fsdecode(for_what[path])}: decide for one that stays"
         elif path in draft.kept:
             reason = "is to be kept by a decision"
         elif wish.kind not in _COPIES and wish.one.content_hash in kept_before:

@@ -16,7 +16,7 @@ from annidx.errors import ActionRefused, AnnidxError, PictureUnreadable
 from annidx.images import extract
 from annidx.review import moving
 from annidx.review.checking import reason_of
-from annidx.review.journal import Entry, Journal, acting, journals, shown
+from annidx.review.journal import Entry, Journal, acting, journals
 from annidx.store import identity
 
 _COPIES = frozenset({"identical", "same-pixels"})
@@ -152,7 +152,9 @@ def _check_removed(entry: Entry) -> None:
     """Refuse what is not the file that was moved there."""
     with moving.opened(entry.to) as held:
         if held.content_hash() != entry.content_hash:
-            message = f"{shown(entry.to)} has changed since it was removed: look at it, or undo"
+            message = (
+                f"{os.fsdecode(entry.to)} has changed since it was removed: look at it, or undo"
+            )
             raise ActionRefused(message)
 
 
@@ -173,7 +175,7 @@ def _check_kept(entry: Entry, moved_on: Mapping[tuple[bytes, bytes], Entry]) -> 
         kept, content, pixels = follow.kept, follow.kept_hash, follow.kept_pixels
         entry = follow
     message = (
-        f"the file that was kept for it, {shown(kept)}, is gone or has changed: "
+        f"the file that was kept for it, {os.fsdecode(kept)}, is gone or has changed: "
         "undo puts the removed one back, --force frees its bytes all the same"
     )
     raise ActionRefused(message)

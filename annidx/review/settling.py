@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from annidx.errors import ActionRefused
 from annidx.review import moving, trash
-from annidx.review.journal import Entry, Journal, shown
+from annidx.review.journal import Entry, Journal
 from annidx.review.moving import Identity, facts_of, identity_of
 
 
@@ -79,10 +79,10 @@ def problem(entry: Entry) -> str:
     """Return why a file could not be put back, empty when it could."""
     here, there = _at(entry.path), _at(entry.to) if entry.to else None
     if there is None:
-        return "" if here else f"it is not at {shown(entry.to) or 'a known place'} any more"
+        return "" if here else f"it is not at {os.fsdecode(entry.to) or 'a known place'} any more"
     if here in (None, there) or here == entry.put:
         return ""
-    return f"another file lies there now; the removed one stays at {shown(entry.to)}"
+    return f"another file lies there now; the removed one stays at {os.fsdecode(entry.to)}"
 
 
 def _return(entry: Entry) -> None:
@@ -113,7 +113,9 @@ def _take_away(entry: Entry) -> None:
     except OSError:
         same = False
     if not same:
-        message = f"what took its place was changed; the removed one stays at {shown(entry.to)}"
+        message = (
+            f"what took its place was changed; the removed one stays at {os.fsdecode(entry.to)}"
+        )
         raise ActionRefused(message)
     moving.unlink(entry.path)
 
@@ -135,7 +137,7 @@ def _at(path: bytes) -> Identity | None:
     try:
         facts = facts_of(path)
     except OSError as error:
-        message = f"{shown(path)}: {error.strerror}; nothing was done about it"
+        message = f"{os.fsdecode(path)}: {error.strerror}; nothing was done about it"
         raise ActionRefused(message) from None
     if facts is None:
         return None

@@ -1,8 +1,4 @@
-"""What a service counts, as Prometheus reads it.
-
-Written out by hand, as the metrics of a build are: four counters and a histogram are fewer lines
-than what a client library would have to be told.
-"""
+"""What a service counts, as Prometheus reads it."""
 
 from __future__ import annotations
 
@@ -13,12 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from annidx.prometheus import Sample, family
 from annidx.service.holder import Held
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram's buckets, inclusive, seconds."""
-
-Sample = tuple[str, Mapping[str, str], float]
 
 
 class Measures:
@@ -52,28 +47,28 @@ class Measures:
             By name: places that are taken, all places, requests that found none.
         """
         lines: list[str] = []
-        lines += _family("requests_total", "counter", "Requests that were answered.", self._told())
-        lines += _family(
+        lines += family("requests_total", "counter", "Requests that were answered.", self._told())
+        lines += family(
             "request_seconds", "histogram", "Seconds from head to end.", self._histogram()
         )
         at = [({"pool": name}, figures) for name, figures in pools.items()]
         for place, (name, kind, what) in enumerate(_OF_POOLS):
-            samples = [(f"annidx_{name}", labels, float(each[place])) for labels, each in at]
-            lines += _family(name, kind, what, samples)
+            samples = [(name, labels, float(each[place])) for labels, each in at]
+            lines += family(name, kind, what, samples)
         facts = [(each, _facts(each)) for each in held]
         for name, (kind, what) in _OF_INDEXES.items():
             samples = [
-                (f"annidx_{name}", {"index": each.name, **labels}, value)
+                (name, {"index": each.name, **labels}, value)
                 for each, known in facts
                 for labels, value in known.get(name, ())
             ]
-            lines += _family(name, kind, what, samples)
+            lines += family(name, kind, what, samples)
         return "\n".join(lines) + "\n"
 
     def _told(self) -> Iterator[Sample]:
         for (route, method, status), count in sorted(self._requests.items()):
             labels = {"route": route, "method": method, "status": str(status)}
-            yield "annidx_requests_total", labels, count
+            yield "requests_total", labels, count
 
     def _histogram(self) -> Iterator[Sample]:
         for route, buckets in sorted(self._buckets.items()):
@@ -81,9 +76,9 @@ class Measures:
             for bound, count in zip([*BOUNDS_S, float("inf")], buckets, strict=True):
                 total += count
                 labels = {"route": route, "le": "+Inf" if bound == float("inf") else f"{bound:g}"}
-                yield "annidx_request_seconds_bucket", labels, total
-            yield "annidx_request_seconds_sum", {"route": route}, self._seconds[route]
-            yield "annidx_request_seconds_count", {"route": route}, total
+                yield "request_seconds_bucket", labels, total
+            yield "request_seconds_sum", {"route": route}, self._seconds[route]
+            yield "request_seconds_count", {"route": route}, total
 
 
 _OF_POOLS = (
@@ -124,23 +119,6 @@ def _facts(held: Held) -> dict[str, list[tuple[dict[str, str], float]]]:
             if graph.recall is not None
         ],
     }
-
-
-def _family(name: str, kind: str, what: str, samples: Iterable[Sample]) -> list[str]:
-    lines = [f"# HELP annidx_{name} {what}", f"# TYPE annidx_{name} {kind}"]
-    lines += [f"{each}{_labels(labels)} {value:.15g}" for each, labels, value in samples]
-    return lines if len(lines) > 2 else []
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    shown = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-    return f"{{{shown}}}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 class Measured:

@@ -50,17 +50,3 @@ def album(tmp_path: Path) -> Path:
     for name in ("2020-home/coffee.jpg", "exports/web/coffee_small.jpg", "scans/cameraman.jpg"):
         shutil.copy(PICTURES / name, folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def unlike(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an index of two pictures that have nothing in common; not to be changed."""
-    index = tmp_path_factory.mktemp("unlike") / "index"
-    run("build", PICTURES / "scans", index=index)
-    return index
-
-
-@pytest.fixture
-def small_index(unlike: Path, tmp_path: Path) -> Path:
-    """Return a copy of the index of two pictures that may be changed."""
-    return Path(shutil.copytree(unlike, tmp_path / "small index"))

@@ -356,7 +356,7 @@ def test_metrics_are_written_when_a_build_goes_through(tmp_path: Path, album: Pa
     run("build", *words, album, index=index)
     first = metrics.read_text()
     assert f'annidx_pictures{{index="{index}"}} 3\n' in first
-    assert f'annidx_recall{{index="{index}",metric="fingerprint"}} 1.0\n' in first
+    assert f'annidx_recall{{index="{index}",metric="fingerprint"}} 1\n' in first
     assert f'annidx_failures_new{{index="{index}"}} 0\n' in first
     assert metrics.stat().st_mode & 0o777 == 0o644
     assert list(metrics.parent.iterdir()) == [metrics]

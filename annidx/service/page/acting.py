@@ -15,8 +15,9 @@ from annidx.review.journal import journals
 from annidx.review.planned import Plan
 from annidx.service.page import asked
 from annidx.service.page.board import Found
-from annidx.service.page.shared import Page, name_of, see_other, shown
+from annidx.service.page.shared import Page, name_of, see_other
 from annidx.service.problems import Problem
+from annidx.showing import shown
 
 MOST_LISTED = 1000
 _WORDS = {

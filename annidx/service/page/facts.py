@@ -9,7 +9,8 @@ from typing import Any
 
 from annidx.images.facts import Details
 from annidx.service.page.board import Member
-from annidx.service.page.shared import bytes_text, folder_of, shown
+from annidx.service.page.shared import folder_of
+from annidx.showing import bytes_text, shown
 
 
 @dataclass(frozen=True, slots=True)

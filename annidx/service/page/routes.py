@@ -17,8 +17,9 @@ from annidx.service.page import acting, asked, board, facts, figures, look
 from annidx.service.page.asked import Asked
 from annidx.service.page.board import Board, Found
 from annidx.service.page.session import LOGIN, Session
-from annidx.service.page.shared import HEADERS, STATIC, Page, shown
+from annidx.service.page.shared import HEADERS, STATIC, Page
 from annidx.service.problems import Problem
+from annidx.showing import shown
 
 ON_A_PAGE = 48
 MOST_FAILURES = 500

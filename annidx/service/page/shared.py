@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -29,6 +27,7 @@ from annidx.service.page.marks import Latest
 from annidx.service.page.session import Session
 from annidx.service.problems import Problem
 from annidx.service.running import Service
+from annidx.showing import bytes_text, shown
 
 HERE = Path(__file__).parent
 STATIC = {
@@ -181,25 +180,6 @@ def see_other(where: str) -> Response:
     return RedirectResponse(where, 303, headers=HEADERS)
 
 
-def shown(text: bytes | str) -> str:
-    r"""Return a path or text for people: what is not UTF-8 or not printable is escaped.
-
-    Examples
-    --------
-    >>> shown(b"a\n\xff.jpg")
-    'a\\n\\xff.jpg'
-    """
-    if isinstance(text, bytes):
-        text = os.fsdecode(text)
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
-
-
-def _escaped(character: str) -> str:
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is not UTF-8, as Python carries it
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return json.dumps(character)[1:-1]
-
-
 def name_of(path: bytes) -> str:
     """Return the name of a file, for people."""
     return shown(path.rpartition(b"/")[2])
@@ -209,18 +189,3 @@ def folder_of(path: bytes, base: bytes = b"") -> str:
     """Return the folder of a file, for people, below what all roots have in common."""
     folder = path.rpartition(b"/")[0]
     return shown(folder[len(base) :].lstrip(b"/") if folder.startswith(base) else folder) or "."
-
-
-def bytes_text(size: float) -> str:
-    """Return bytes for people.
-
-    Examples
-    --------
-    >>> bytes_text(999), bytes_text(1_250_000)
-    ('999 B', '1.2 MB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
