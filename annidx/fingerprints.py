@@ -89,8 +89,10 @@ def read(pixels: Floats, regions: Floats, side: int) -> Floats:
     side : int
     """
     of = pixels.shape[1]
-    result = np.empty((len(pixels), side, side), np.float32)
     whole = (regions == WHOLE).all(axis=(1, 2))
+    if whole.all():
+        return np.asarray(averages(side, of) @ pixels @ averages(side, of).T, np.float32)
+    result = np.empty((len(pixels), side, side), np.float32)
     tilted = (regions[:, 0, 1] != 0) | (regions[:, 1, 0] != 0)
     upright = ~whole & ~tilted
     if whole.any():
@@ -179,20 +181,22 @@ def chromas(thumbs: Stored) -> Floats:
     return np.stack([pixels[..., 2] - luma, pixels[..., 0] - luma], axis=1)
 
 
-def describe(grays: Floats, thumbs: Stored, regions: Floats) -> Floats:
-    """Return the unit vectors of regions of pictures, (m, 64) float32.
+def describe(gray: Floats, thumb: Stored, regions: Floats) -> Floats:
+    """Return the unit vectors of regions of a picture, (m, 64) float32.
 
     Parameters
     ----------
-    grays : (m, 64, 64) float32
-        Luma of the whole pictures.
-    thumbs : (m, 1200) uint8
-        Their stored thumbs, for colour.
+    gray : (64, 64) float32
+        Luma of the whole picture.
+    thumb : (1200,) uint8
+        Its stored thumb, for colour.
     regions : (m, 2, 3) float32
     """
-    colour = chromas(thumbs).reshape(-1, THUMB_SIDE, THUMB_SIDE)  # two a picture
+    count = len(regions)
+    colour = np.tile(chromas(thumb)[0], (count, 1, 1))  # two a region
     chroma = read(colour, np.repeat(regions, 2, axis=0), CHROMA_SIDE)
     chroma = chroma.reshape(-1, 2, CHROMA_SIDE, CHROMA_SIDE)
+    grays = np.broadcast_to(gray, (count, *gray.shape))
     return project(features(read(grays, regions, SIDE), chroma))
 
 

@@ -1,8 +1,9 @@
 """An index of a million made pictures, so that the fingerprint can be measured at any size.
 
-Cuts pieces out of photos, puts two together now and then, changes their tone, and describes each
-as a build would; 8 in 100 come with edits of them, as in ../shared/bench/make_vectors.py. The
-pictures have made-up names and lie in no folder; pieces of one photo that overlap do match.
+Cuts pieces out of photos, bends each in its own way, so that pieces of one photo do not match, puts
+two together now and then, changes their tone, and describes each as a build would; 8 in 100 come
+with edits of them, as in ../shared/bench/make_vectors.py. The pictures have made-up names and lie
+in no folder.
 
     python -m scripts.pictures_index PHOTOS... INDEX --count 100000 [--sources 12000] [--threads 2]
 """
@@ -33,6 +34,7 @@ from annidx.store.snapshot import Snapshot
 ROOT = Root(1, b"/pictures")
 MTIME_NS = 1_600_000_000_000_000_000
 SIDE, SHORT = 96, 140
+CELLS, BEND = 4, 11  # the corners of so many cells a side move by up to so many pixels
 BLOCK = 1000
 FAMILY = (0.08, 4)  # so many of the rows have up to so many edits
 
@@ -59,8 +61,26 @@ def piece(rng: np.random.Generator) -> Image.Image:
     across, down = (int(max(24, each)) for each in (scale * aspect, scale / aspect))
     across, down = min(across, width), min(down, height)
     left, top = int(rng.integers(width - across + 1)), int(rng.integers(height - down + 1))
-    cut = image.resize((SIDE, SIDE), box=(left, top, left + across, top + down))
+    wide = SIDE + 2 * BEND
+    cut = bent(image.resize((wide, wide), box=(left, top, left + across, top + down)), rng)
     return ImageOps.mirror(cut) if rng.random() < 0.5 else cut
+
+
+def bent(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Return the middle of a picture, (SIDE, SIDE), bent as no edit bends one."""
+    step = SIDE // CELLS
+    corners = np.stack(np.meshgrid(*2 * [np.arange(CELLS + 1)], indexing="ij"), axis=-1) * step
+    moved = (corners + BEND + rng.uniform(-BEND, BEND, corners.shape))[..., ::-1].tolist()
+    cells = [
+        (
+            (x * step, y * step, (x + 1) * step, (y + 1) * step),
+            (*moved[y][x], *moved[y + 1][x], *moved[y + 1][x + 1], *moved[y][x + 1]),
+        )
+        for y in range(CELLS)
+        for x in range(CELLS)
+    ]
+    side, way = (SIDE, SIDE), Image.Transform.MESH
+    return image.transform(side, way, cells, Image.Resampling.BILINEAR)
 
 
 def made(rng: np.random.Generator) -> Image.Image:

@@ -30,8 +30,8 @@ def vector(image: Image.Image) -> Floats:
 def described(image: Image.Image, region: Floats = WHOLE) -> Floats:
     """Return the vector of a region of a picture, (1, 64)."""
     stored = extract.picture_record(decode.from_image(image), NAMES).descriptors
-    gray = np.frombuffer(stored["gray64"], np.uint8).reshape(1, 64, 64).astype(np.float32)
-    thumb = np.frombuffer(stored["thumb"], np.uint8)[None]
+    gray = np.frombuffer(stored["gray64"], np.uint8).reshape(64, 64).astype(np.float32)
+    thumb = np.frombuffer(stored["thumb"], np.uint8)
     return fingerprints.describe(gray, thumb, region[None])
 
 

@@ -66,7 +66,6 @@ def fingerprint_bytes(picture: Readable) -> bytes:
     gray = picture.gray()
     found = frames.regions(gray)
     regions = np.stack([fingerprints.WHOLE, *found])
-    small = np.broadcast_to(picture.gray64().astype(np.float32), (len(regions), 64, 64))
-    thumb = np.broadcast_to(picture.rgb(20, 20).reshape(1, -1), (len(regions), 1200))
+    small, thumb = picture.gray64().astype(np.float32), picture.rgb(20, 20).ravel()
     vectors = fingerprints.describe(small, thumb, regions)
     return fingerprints.packed(vectors, regions[1:])

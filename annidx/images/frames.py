@@ -7,6 +7,7 @@ picture is what is found in the picture without its frame, so the two may be com
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,9 @@ LEAST_TILT, MOST_TILT = 1.0, 44.0
 _SEARCH = ((MOST_TILT, 4.0, 4), (4.0, 0.5, 2), (0.5, 0.1, 1))
 """Degrees about the best so far, steps, and which of the outline's points: about a rectangle's own
 angle the area has one valley, some 45 degrees wide on either side."""
+
+
+_SQUARE = np.array([[0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 1, 1]], np.float64)
 
 
 class Box(NamedTuple):
@@ -75,11 +79,13 @@ def regions(gray: Gray) -> list[Region]:
         found.append(_within(found[0], tilted))
     else:
         found.append(_region(_trimmed(across, down, _inner), gray.shape))
-    kept = [_region(whole, gray.shape)]
+    kept, corners = [], [_corners(_region(whole, gray.shape))]
     for each in found:
-        if all(np.abs(_corners(each) - _corners(one)).max() > MOVED for one in kept):
+        own = _corners(each)
+        if all(np.abs(own - other).max() > MOVED for other in corners):
             kept.append(each)
-    return kept[1:]
+            corners.append(own)
+    return kept
 
 
 def _quiet(gray: Gray) -> tuple[Steps, Steps]:
@@ -117,7 +123,12 @@ def _lines(quiet: Steps, first: int, last: int) -> Quiet:
     """Tell which lines are quiet between two columns."""
     part = quiet[:, first : max(last - 1, first + 1)]
     count = part.shape[1]
-    return np.asarray(part @ np.ones(count, np.float32) >= QUIET_SHARE * count)
+    return np.asarray(part @ _ones(count) >= QUIET_SHARE * count)
+
+
+@cache
+def _ones(count: int) -> Steps:
+    return np.ones(count, np.float32)
 
 
 def _outer(quiet: Quiet, first: int, last: int) -> tuple[int, int]:
@@ -200,9 +211,8 @@ def _rectangle(angle: float, low: Floats, high: Floats, shape: tuple[int, ...]) 
 
 def _region(box: Box, shape: tuple[int, ...]) -> Region:
     height, width = shape
-    (top, bottom), (left, right) = (
-        np.array(ends) / of for ends, of in (((box[:2]), height), (box[2:], width))
-    )
+    top, bottom = box.top / height, box.bottom / height
+    left, right = box.left / width, box.right / width
     return np.array([[bottom - top, 0, top], [0, right - left, left]], np.float32)
 
 
@@ -215,5 +225,4 @@ def _within(outer: Region, inner: Region) -> Region:
 
 def _corners(region: Region) -> Floats:
     """Return where the corners of a region lie, (2, 4)."""
-    square = np.array([[0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 1, 1]], np.float64)
-    return np.asarray(region @ square)
+    return np.asarray(region @ _SQUARE)

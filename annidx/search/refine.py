@@ -142,6 +142,8 @@ def _unmoved(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tupl
     coarse = alignment.template(contents.coarse[ones[alike]], alignment.COARSE_GRID)
     agree = alignment.correlations(coarse, contents.coarse[others[alike]], maps[alike])
     alike = alike[agree >= alignment.AGREED]
+    if not len(alike):  # the rest would find nothing, and take a while for it
+        return alike, together([])
     first, second = ones[alike], others[alike]
     contents.refine(np.concatenate([first, second]))
     inside = np.ones((len(alike), GRID - 2, GRID - 2), np.float32)
@@ -153,6 +155,8 @@ def _unmoved(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tupl
 def _look(contents: Contents, ones: Rows, others: Rows, maps: Floats) -> tuple[Rows, Looks]:
     coarse = alignment.template(contents.coarse[ones], alignment.COARSE_GRID)
     left, maps = alignment.coarsely(coarse, contents.coarse[others], maps)
+    if not len(left):
+        return left, together([])
     ones, others = ones[left], others[left]
     contents.refine(np.concatenate([ones, others]))
     fine = alignment.template(contents.fine[ones], alignment.FINE_GRID)
