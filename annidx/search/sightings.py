@@ -94,7 +94,7 @@ def equal(one: Rows, other: Rows) -> Sightings:
     count = len(one)
     whole = np.ascontiguousarray(np.broadcast_to(WHOLE, (count, 2, 3)))
     ones = np.ones(count, np.float32)
-    return Sightings(one, other, np.zeros(count), whole, Looks(ones, ones, 64 * ones, whole))
+    return Sightings(one, other, np.zeros(count), whole, Looks(ones, 64 * ones, whole))
 
 
 def none() -> Sightings:

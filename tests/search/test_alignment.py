@@ -65,7 +65,6 @@ def test_a_crop_is_found_from_a_rough_guess() -> None:
     guess = fingerprints.box_region(0.11, 0.77, 0.34, 1.0)
     _, looks = looked(gray64(picture, region), gray64(picture), guess)
     assert np.abs(looks.maps[0] - region).max() < 0.02
-    assert looks.overlaps[0] == pytest.approx(1.0)
 
 
 def test_tone_and_light_change_nothing() -> None:
