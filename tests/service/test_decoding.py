@@ -91,6 +91,17 @@ def test_an_upload_that_crashes_its_decoder_costs_that_request_alone(index: Path
         assert served.get("/readyz").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("data", "status", "code"), [(HANG, "timeout", 415), (MEMORY, "too-large", 413)]
+)
+def test_a_service_has_the_limits_of_its_settings(
+    index: Path, data: bytes, status: str, code: int
+) -> None:
+    with serving(index, decode=lossy, decode_s=1.0, decode_bytes=LIMITS.memory) as served:
+        found = problem(served.post("/v1/query", files={"file": data}), code)
+        assert found["picture_status"] == status
+
+
 def test_what_a_client_sent_is_not_told_in_full(served: Served) -> None:
     name = '"><script>alert(1)</script>\n.jpg'
     answer = served.post("/v1/query", files={"file": (name, b"\xff\xd8nothing")})
