@@ -6,7 +6,6 @@ a newer one replaces is freed when the last request that has it is done.
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
@@ -18,8 +17,8 @@ from annidx import api, walked
 from annidx.beside import Both
 from annidx.errors import AnnidxError, IndexNotFound
 from annidx.index import Index
-from annidx.native import give_back_free_memory
-from annidx.store import files, snapshot
+from annidx.service.freeing import Replaced
+from annidx.store import files, memory, snapshot
 from annidx.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -59,6 +58,7 @@ class Held:
         self._seen: list[str] = []
         self._tried = 0.0
         self._failed = False
+        self._replaced = Replaced()
         self._listeners: list[Callable[[str], None]] = []
         self.reason = "it is being opened"
         self.reloads = self.failures = 0
@@ -151,10 +151,7 @@ class Held:
                 self.reason = str(error)
                 raise
             self._failed = False
-        if is_new:
-            # Engines and what they lend out refer to each other: the collector frees a snapshot.
-            gc.collect()
-            give_back_free_memory()
+        self._replaced.free()
         return is_new
 
     def _load(self) -> bool:
@@ -166,8 +163,11 @@ class Held:
         if self._uploads is None:
             self._uploads = Uploads(self.place)
         _warm(opened)
+        before = self._index
         with self._swapping:
             self._index, self._both = opened, None
+        if before is not None:
+            self._replaced.add(before)
         for listener in self._listeners:
             listener(self.name)
         return True
@@ -181,6 +181,7 @@ class Held:
                 self.load()
             if self._uploads is not None:
                 self._uploads.refresh()
+            self._replaced.free()
         except (AnnidxError, OSError) as error:
             log.warning("index %s: %s", self.name, error)
 
@@ -237,6 +238,7 @@ class Holder:
 
     def start(self, poll_s: float) -> None:
         """Open all of them, and look every `poll_s` seconds for newer ones, in threads."""
+        memory.use_malloc()
         for held in self.held.values():
             watch = _watching(held, self._stop, poll_s)
             thread = threading.Thread(target=watch, name=f"watch {held.name}", daemon=True)

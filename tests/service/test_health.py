@@ -17,6 +17,7 @@ import pytest
 
 import annidx
 from annidx.errors import IndexDamaged, IndexNotFound
+from annidx.service import freeing
 from annidx.service.holder import Held, Holder, NotLoaded
 from annidx.store import files, snapshot
 from tests.commands.running import PICTURES, run
@@ -236,3 +237,23 @@ def test_a_snapshot_that_was_replaced_is_freed(small_index: Path) -> None:
         until(lambda: held.index.manifest.number == 2)
         time.sleep(0.2)
         assert old() is None
+
+
+def test_a_snapshot_that_a_request_still_has_is_freed_when_that_is_done(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[bool] = []
+    with serving(small_index, poll_s=0.02) as served:
+        held = served.service.holder.of()
+        asking = held.index
+        old = weakref.ref(asking)
+        publish_again(small_index)
+        until(lambda: held.index.manifest.number == 2)
+        time.sleep(0.2)
+        monkeypatch.setattr(
+            freeing, "give_back_free_memory", lambda: given_back.append(old() is None)
+        )
+        assert old() is not None
+        del asking
+        until(lambda: given_back, 10)
+        assert given_back == [True]
