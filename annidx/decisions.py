@@ -163,18 +163,18 @@ class Apart:
     """
 
     def __init__(self, index: Path) -> None:
-        self._index = index
+        self._index, self._path = index, _path(index)
         self._read: tuple[tuple[int, int], frozenset[frozenset[bytes]]] = (0, 0), frozenset()
 
     def __call__(self) -> frozenset[frozenset[bytes]]:
         """Return the pairs of `pixel_hash`."""
         try:
-            facts = _path(self._index).stat()
+            facts = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
         state = facts.st_size, facts.st_mtime_ns
         if self._read[0] != state:
-            told = b"not-duplicate" in files.read_file(_path(self._index))  # 40 us a decision
+            told = b"not-duplicate" in files.read_file(self._path)  # 40 us a decision
             self._read = state, read(self._index).apart if told else frozenset()
         return self._read[1]
 
