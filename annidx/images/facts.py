@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from annidx.images import jpeg
+from annidx.images import jpeg, quality
 
 _ORIENTATION, _MAKE, _MODEL, _DETAILS, _TAKEN = 0x0112, 0x010F, 0x0110, 0x8769, 0x9003
 _SUBSECOND, _SECONDS, _BIAS = 0x9291, 0x829A, 0x9204
@@ -37,15 +37,19 @@ class Details:
         Latitude and longitude, degrees: '43.2630, -2.9350'.
     rating : str
         Stars, '1' to '5'.
+    quality : int
+        Of a JPEG: see :func:`annidx.images.quality.estimate`; 0 of other formats.
     """
 
     place: str = ""
     rating: str = ""
+    quality: int = 0
 
 
 def details(image: Any) -> Details:
     """Read the details of a PIL image; what is broken is as if it were not there."""
-    found = Details()
+    tables = getattr(image, "quantization", None)  # of Pillow's JPEG and MPO only
+    found = Details(quality=quality.estimate(tables) if tables else 0)
     try:
         exif = image.getexif()
         rating = str(exif.get(_RATING, ""))

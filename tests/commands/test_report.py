@@ -26,6 +26,11 @@ def test_the_page_has_the_groups_and_needs_nothing_else(index: Path, tmp_path: P
     shown = re.findall(r'<img src="([^"]*)" alt="([^"]*)"', text)
     assert len(shown) == summary["pictures"] == sum(len(each["paths"]) for each in groups)
     assert {source.partition(",")[0] for source, _ in shown} == {"data:image/jpeg;base64"}
+    forms = re.findall(
+        r" by \d+, [\d.]+ \w+, (\w+(?:, quality about \d+)?)(?:<br>[^<]*)?</span>", text
+    )
+    assert len(forms) == len(shown)
+    assert {each.rpartition(" ")[0] for each in forms} == {"JPEG, quality about", ""}
     names = {Path(path).name for each in groups for path in each["paths"]}
     assert {alt.replace("&#39;", "'").replace("&amp;", "&") for _, alt in shown} == names
     assert re.findall(r"<script|<link|url\(|https?://", text) == []

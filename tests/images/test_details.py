@@ -35,11 +35,11 @@ def exif(gps: object = None, rating: object = None) -> Image.Exif:
 
 
 def test_a_picture_without_metadata_says_nothing() -> None:
-    assert details() == Details()
+    assert details(quality=80) == Details(quality=80)
 
 
 def test_place_and_rating_are_read() -> None:
-    assert details(exif=exif(GPS, 4)) == Details("43.2630, -2.9350", "4")
+    assert details(exif=exif(GPS, 4)) == Details("43.2630, -2.9350", "4", 75)
     south = GPS | {1: "S", 3: "E"}
     assert details(exif=exif(south)).place == "-43.2630, 2.9350"
 
@@ -52,7 +52,7 @@ def test_a_rating_of_xmp_counts_first() -> None:
 
 @pytest.mark.parametrize("gps", [{}, {1: "N"}, {**GPS, 2: Fraction(1, 3)}])
 def test_what_is_broken_is_not_there(gps: object) -> None:
-    assert details(exif=exif(gps, 9)) == Details()
+    assert details(exif=exif(gps, 9)) == Details(quality=75)
 
 
 def test_a_file_that_changed_is_not_read(tmp_path: Path) -> None:

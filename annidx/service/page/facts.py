@@ -46,6 +46,7 @@ def rows(members: Sequence[Member], base: bytes, details: Mapping[int, Details])
         _ranked("Pixels", members, _pixels, lambda x: x.picture.width * x.picture.height),
         _ranked("Size", members, lambda x: bytes_text(x.picture.size), lambda x: x.picture.size),
         _plain("Format", members, lambda x: x.picture.format),
+        _quality(members, details),
         _known("Taken", members, lambda x: x.picture.taken.replace("T", " ")),
         _known("Camera", members, lambda x: shown(x.picture.camera)),
         _known("Place (GPS)", members, lambda x: details.get(x.image_id, none).place),
@@ -83,6 +84,14 @@ def _ranked(
     best = max(keys)
     pairs = zip(members, keys, strict=True)
     return Row(label, [Cell(text(each), better=differ and own == best) for each, own in pairs])
+
+
+def _quality(members: Sequence[Member], details: Mapping[int, Details]) -> Row:
+    """Return a row of what JPEGs were saved at: other formats have no such number."""
+    known = [details.get(each.image_id, Details()).quality for each in members]
+    said = {each for each in known if each}
+    best = max(said) if len(said) > 1 else None
+    return Row("Quality", [Cell(f"about {each}" if each else "", each == best) for each in known])
 
 
 def _known(label: str, members: Sequence[Member], text: Callable[[Member], str]) -> Row:

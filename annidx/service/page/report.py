@@ -46,6 +46,8 @@ def html(
     every = sorted(of_groups(index, groups.groups), key=lambda each: (-each.freed, each.key))
     shown = every[:most]
     small = _small(index, shown, on_picture)
+    pictures = {number: picture for number, (picture, _) in small.items()}
+    qualities = {number: quality for number, (_, quality) in small.items()}
     roots = [root.path for root in index.manifest.roots]
     text = (
         templates()
@@ -55,7 +57,8 @@ def html(
             index=index,
             answer=groups.answer,
             groups=shown,
-            small=small,
+            small=pictures,
+            qualities=qualities,
             kinds=KINDS,
             roots=roots,
             base=os.path.commonpath(roots) if roots else b"",
@@ -69,20 +72,25 @@ def html(
 
 def _small(
     index: Index, groups: list[Found], on_picture: Callable[[], None]
-) -> dict[int, str | None]:
-    """Return each picture as a data: address, by number; None for one that cannot be shown."""
+) -> dict[int, tuple[str | None, int]]:
+    """Return each picture as a data: address, and what JPEGs were saved at (else 0), by number.
+
+    None is the address of one that cannot be shown.
+    """
     numbers = [each.image_id for group in groups for each in group.members]
     workers = processors()
     decoders = Decoders(workers, Limits(memory=700_000_000), DECODE_S)
 
-    def one(number: int) -> str | None:
+    def one(number: int) -> tuple[str | None, int]:
+        file = index.picture(number).file
         try:
-            data = decoders.thumbnail(index.picture(number).file, SIDE)
+            data = decoders.thumbnail(file, SIDE)
+            quality = decoders.details(file).quality
         except PictureUnreadable:
-            return None
+            return None, 0
         finally:
             on_picture()
-        return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+        return "data:image/jpeg;base64," + base64.b64encode(data).decode(), quality
 
     decoders.start()
     try:
