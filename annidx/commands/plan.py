@@ -26,7 +26,7 @@ examples:
   annidx apply plan.jsonl                 what it would do
   annidx apply plan.jsonl --yes           do it; annidx undo --last --yes takes it back"""
 
-_KEEP = "format,resolution,size,oldest"
+_KEEP = "format,clean,resolution,size,oldest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_KEEP,
         metavar="RULES",
         help="which of several identical files is kept: rules with commas, the first counts most: "
-        "format (camera RAW, then what names its camera, then exports), resolution, size, oldest, "
+        "format (camera RAW, then what names its camera, then exports), clean (nothing laid over "
+        "it, no frame), resolution, size, oldest, "
         f"path:DIR (default {_KEEP})",
     )
     parser.add_argument(

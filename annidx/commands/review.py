@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keep",
-        default="format,resolution,size,oldest",
+        default="format,clean,resolution,size,oldest",
         metavar="RULES",
         help='which picture is suggested to be kept, as in "annidx plan --keep"',
     )

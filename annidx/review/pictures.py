@@ -39,6 +39,9 @@ class Picture:
         As the index has them; empty when unknown.
     companions : tuple of bytes
         Names in the same folder, as of the build.
+    added : str
+        What those have to themselves that lack what was added to this one: see
+        :mod:`annidx.review.clean`. Empty when nothing was, or nobody looked.
     """
 
     path: bytes
@@ -53,6 +56,7 @@ class Picture:
     camera: str
     taken: str
     companions: tuple[bytes, ...]
+    added: str = ""
 
 
 def pictures_of(index: Index, rows: Collection[int]) -> list[Picture]:

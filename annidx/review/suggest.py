@@ -17,7 +17,7 @@ from annidx.images.scan import is_inside
 from annidx.review.pictures import Picture, is_protected
 from annidx.roots import expand
 
-DEFAULT = "format,resolution,size,oldest"
+DEFAULT = "format,clean,resolution,size,oldest"
 
 _RAW = frozenset(suffix[1:].decode().upper() for suffix in RAW_SUFFIXES) | {"RAW"}
 _OF_CAMERAS = frozenset({"JPEG", "MPO", "HEIF"})
@@ -69,7 +69,8 @@ def rules(text: str = DEFAULT) -> Rules:
     ----------
     text : str
         Names with commas between them, the first counts most: 'format' (camera RAW, then what
-        names its camera, then the rest), 'resolution' (more pixels), 'size' (more bytes), 'oldest'
+        names its camera, then the rest), 'clean' (nothing laid over it that matches show, no frame
+        around it), 'resolution' (more pixels), 'size' (more bytes), 'oldest'
         (the exposure, else the file), 'path:DIR' (what lies in that folder, however deep).
 
     Raises
@@ -166,6 +167,7 @@ def _age_words(best: Picture, other: Picture) -> str:
 
 _RULES = {
     "format": Rule(_sort, lambda best, other: f"{_SORTS[_sort(best)]}, not {_SORTS[_sort(other)]}"),
+    "clean": Rule(lambda each: bool(each.added), lambda _best, other: other.added),
     "resolution": Rule(
         lambda each: -each.width * each.height,
         lambda best, other: f"{best.width}x{best.height} rather than {other.width}x{other.height}",

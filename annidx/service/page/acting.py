@@ -102,7 +102,7 @@ def _decided(page: Page, index: Index, group: Found, what: str, chosen: Sequence
 
 def _accept(page: Page, index: Index, group: Found) -> str:
     """Decide as suggested: what does not match the kept one directly stays undecided."""
-    suggested = page.marks().suggestion(group, page.rules)
+    suggested = page.suggestion(index, group)
     if suggested is None:
         raise Problem(409, "nothing is suggested for this group")
     paths = {each.image_id: each.picture.path for each in group.members}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from annidx import cleared, decisions
 from annidx.decisions import Decision, Decisions
 from annidx.review import suggest
+from annidx.review.pictures import Picture
 from annidx.review.suggest import Rules
 from annidx.service.page.board import Found, Member
 
@@ -107,8 +109,18 @@ class Marks:
         """Tell whether two pictures were decided to be no duplicates."""
         return self.decided.are_apart(one.picture.pixel_hash, other.picture.pixel_hash)
 
-    def suggestion(self, group: Found, rules: Rules) -> Suggestion | None:
-        """Return what the rules say of a group of duplicates; None for others."""
+    def suggestion(
+        self, group: Found, rules: Rules, pictures: Sequence[Picture] = ()
+    ) -> Suggestion | None:
+        """Return what the rules say of a group of duplicates; None for others.
+
+        Parameters
+        ----------
+        group : Found
+        rules : Rules
+        pictures : Sequence of Picture
+            Those of the group with more facts than it has, where they were looked at.
+        """
         marks = self.of(group)
         there = [
             each for each in group.members if marks[each.image_id].verdict not in ("remove", "gone")
@@ -116,9 +128,13 @@ class Marks:
         if len(there) < 2 or group.kind in ("same-scene", "similar"):
             return None
         numbers = {each.picture.path: each.image_id for each in there}
+        known = {each.path: each for each in pictures}
         kept = [x.picture.path for x in there if marks[x.image_id].verdict == "keep"]
         choice = suggest.choose(
-            [each.picture for each in there], rules, kept=kept, protected=self.decided.protected
+            [known.get(each.picture.path, each.picture) for each in there],
+            rules,
+            kept=kept,
+            protected=self.decided.protected,
         )
         reasons = {numbers[other.path]: why for other, why in choice.others}
         return Suggestion(numbers[choice.kept.path], reasons)

@@ -187,7 +187,7 @@ def _group(page: Page, key: int, given: Mapping[str, str]) -> Response:
         raise Problem(404, "There is no such group any more: the index was built anew.")
     marks = page.marks()
     verdicts = marks.of(group)
-    suggested = marks.suggestion(group, page.rules)
+    suggested = page.suggestion(index, group)
     ids = [each.image_id for each in group.members]
     kept = suggested.kept if suggested else _kept(ids, verdicts)
     one = _number(given.get("a"), ids, kept)

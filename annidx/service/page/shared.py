@@ -17,13 +17,15 @@ from annidx import __version__
 from annidx.errors import AnnidxError, PictureUnreadable
 from annidx.images.facts import Details
 from annidx.index import Index
+from annidx.review import clean
 from annidx.review.apply import Report
+from annidx.review.pictures import Picture
 from annidx.review.planned import Plan
 from annidx.review.suggest import Rules
 from annidx.service.holder import Held
 from annidx.service.page import look
-from annidx.service.page.board import Boards, Member
-from annidx.service.page.marks import Latest
+from annidx.service.page.board import Boards, Found, Member
+from annidx.service.page.marks import Latest, Suggestion
 from annidx.service.page.session import Session
 from annidx.service.problems import Problem
 from annidx.service.running import Service
@@ -68,6 +70,7 @@ class Page:
         self.marks = Latest(self.held.place)
         self.plans: OrderedDict[str, tuple[Plan, Report | None]] = OrderedDict()
         self._seen: OrderedDict[tuple[int, bytes, bytes], look.Seen | None] = OrderedDict()
+        self._looked: OrderedDict[tuple[int, tuple[int, ...]], list[Picture]] = OrderedDict()
         self._details: OrderedDict[tuple[bytes, bytes], Details] = OrderedDict()
         self._said = ""
         self._templates = templates()
@@ -117,6 +120,16 @@ class Page:
         record = index.picture(image_id)
         key = record.file.path, record.content_hash, side
         return self.previews.of(key, lambda: self.service.decoders.thumbnail(record.file, side))
+
+    def suggestion(self, index: Index, group: Found) -> Suggestion | None:
+        """Return which picture of a group is suggested to be kept; looked at once, then kept."""
+        key = index.manifest.number, tuple(each.image_id for each in group.members)
+        if key not in self._looked:
+            pictures = [each.picture for each in group.members]
+            self._looked[key] = clean.marked(index, key[1], pictures)
+            while len(self._looked) > MOST_SEEN:
+                self._looked.popitem(last=False)
+        return self.marks().suggestion(group, self.rules, self._looked[key])
 
     def details(self, index: Index, members: Sequence[Member]) -> dict[int, Details]:
         """Return what the files of some pictures say themselves, the first of a large group."""
