@@ -65,6 +65,11 @@ class OrderedPairs(Sequence[Pair]):
         """What orders the pairs: chance, or distance where a metric tells none; ascending."""
         return self._keys
 
+    def sides(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield both paths of each pair, in order, and look at no picture for it."""
+        for a, b in zip(self._a.tolist(), self._b.tolist(), strict=True):
+            yield self._paths[a], self._paths[b]
+
     def __len__(self) -> int:
         return len(self._keys)
 

@@ -13,7 +13,7 @@ from annidx.index import Index
 from annidx.review import apply, deciding, plan, undo
 from annidx.review.journal import journals
 from annidx.review.planned import Plan
-from annidx.service.page import asked
+from annidx.service.page import asked, order
 from annidx.service.page.board import Found
 from annidx.service.page.shared import Page, name_of, see_other
 from annidx.service.problems import Problem
@@ -79,9 +79,11 @@ def _decide(page: Page, fields: Mapping[str, str]) -> Response:
         page.say(shown(str(error)))
         return see_other(_back(fields))
     page.say(words)
-    if not page.marks().is_settled(group):
+    marks = page.marks()
+    if not marks.is_settled(group):
         return see_other(_back(fields))
-    return see_other(_back({**fields, "key": str(fields.get("after") or key)}))
+    after = order.next_open(made, wanted.wanted, key, marks.is_settled)
+    return see_other(_back({**fields, "key": str(after.key if after else key)}))
 
 
 def _decided(page: Page, index: Index, group: Found, what: str, chosen: Sequence[bytes]) -> str:

@@ -6,7 +6,7 @@ Groups are made once for each question and snapshot, in a thread of their own, a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from annidx.descriptors import default_metric, descriptor
 from annidx.errors import AnnidxError, UsageError
 from annidx.found import Answer, Group
-from annidx.images.scan import is_inside
 from annidx.index import Index
+from annidx.kinds import DUPLICATES
 from annidx.pairlist import OrderedPairs
 from annidx.review.pictures import Picture, pictures_of, rows_at
 
@@ -31,9 +31,11 @@ KINDS = {
     "same-scene": "Same scene",
     "similar": "Similar",
 }
-SORTS = {"bytes": "Bytes freed", "distance": "Nearest", "size": "Most pictures", "date": "Date"}
 LEAST_CHANCE = 1e-12
 """Nothing is told apart below that."""
+BY = ("groups", "pairs")
+MOST_PAIRS = 20_000
+"""Pairs that are shown one after the other, the nearest."""
 MOST_KEPT = 6
 """Questions whose groups are kept."""
 
@@ -55,12 +57,12 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A group to be looked at.
+    """A group to be looked at, or a pair: a group of two that may be of other groups, too.
 
     Attributes
     ----------
     key : int
-        The least number of its pictures, which names it.
+        The least number of its pictures, which names it; of a pair see :func:`key_of_pair`.
     members : tuple of Member
         By path.
     kind : str
@@ -112,10 +114,14 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What groups are made by: a view, and a cutoff unless it is the metric's own."""
+    """What groups are made by: a view, and a cutoff unless it is the metric's own.
+
+    By 'pairs' there are no groups, and each pair is one.
+    """
 
     view: str = "duplicates"
     cutoff: float | None = None
+    by: str = "groups"
 
     def options(self, by_chance: bool) -> dict[str, Any]:
         """Return the options of the search."""
@@ -131,9 +137,11 @@ def make(index: Index, asked: Question) -> Board:
     """Return the groups of a question; takes as long as a search of all pairs."""
     metric = default_metric(index.manifest.descriptors)
     by_chance = bool(descriptor(metric).needs)
-    found = index.groups(**asked.options(by_chance))
-    answer = found.answer
-    groups = tuple(of_groups(index, found.groups, asked.view))
+    if asked.by == "pairs":
+        groups, answer = _pairs(index, asked, by_chance)
+    else:
+        found = index.groups(**asked.options(by_chance))
+        groups, answer = tuple(of_groups(index, found.groups, asked.view)), found.answer
     limit = answer.cutoff if answer.chance is None else answer.chance
     by_key = {each.key: each for each in groups}
     return Board(index, groups, by_key, answer, _keys(index, by_chance), limit, by_chance)
@@ -148,87 +156,61 @@ def _keys(index: Index, by_chance: bool) -> npt.NDArray[np.float64]:
     return cast("OrderedPairs", pairs).keys
 
 
+def _pairs(index: Index, asked: Question, by_chance: bool) -> tuple[tuple[Found, ...], Answer]:
+    """Return the pairs of a question, nearest first, each as a group of two."""
+    options = asked.options(by_chance)
+    if by_chance:
+        options.setdefault("kinds", list(DUPLICATES))  # as groups have them
+    found = index.find_pairs(limit=MOST_PAIRS, **options)
+    ordered = cast("OrderedPairs", found.pairs)
+    sides = list(ordered.sides())
+    members = _members(index, {path for both in sides for path in both})
+    made = []
+    for (a, b), nearness in zip(sides, ordered.keys.tolist(), strict=True):
+        both = members[a], members[b]
+        kind = _kind(both, asked.view, found.answer.metric)
+        freed = 0 if asked.view in _KINDS else min(each.picture.size for each in both)
+        made.append(Found(key_of_pair(both[0], both[1]), both, kind, freed, nearness))
+    return tuple(made), found.answer
+
+
+def key_of_pair(one: Member, other: Member) -> int:
+    """Return what names a pair: the numbers of both pictures in one."""
+    low, high = sorted((one.image_id, other.image_id))
+    return low << 32 | high
+
+
 def of_groups(index: Index, groups: Sequence[Group], view: str = "duplicates") -> list[Found]:
     """Return the groups of an answer with what is known of their pictures."""
-    every = {path for group in groups for path in group.raw_paths}
-    rows = rows_at(index, every)
+    members = _members(index, {path for group in groups for path in group.raw_paths})
+    return [_one(group, [members[path] for path in group.raw_paths], view) for group in groups]
+
+
+def _members(index: Index, paths: Collection[bytes]) -> dict[bytes, Member]:
+    rows = rows_at(index, paths)
     order = list(rows)
     chosen = [rows[path] for path in order]
     stored = index.snapshot.pictures
     numbers = stored.numbers("image_id")[chosen].tolist()
     turned = stored.numbers("orientation")[chosen].tolist()
     made = zip(order, numbers, pictures_of(index, chosen), turned, strict=True)
-    members = {path: Member(number, one, turn) for path, number, one, turn in made}
-    return [_one(group, [members[path] for path in group.raw_paths], view) for group in groups]
+    return {path: Member(number, one, turn) for path, number, one, turn in made}
 
 
 def _one(group: Group, members: Sequence[Member], view: str) -> Found:
-    kind = {"bursts": "same-scene", "similar": "similar"}.get(view, "edited")
-    if len({each.picture.content_hash for each in members}) == 1:
-        kind = "identical"
-    elif len({each.picture.pixel_hash for each in members}) == 1:
-        kind = "same-pixels"
-    elif group.metric == "thumb":
-        kind = "similar"
     key = min(each.image_id for each in members)
     freed = 0 if view in _KINDS else group.freed_bytes
+    kind = _kind(members, view, group.metric)
     return Found(key, tuple(members), kind, freed, group.weakest)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which groups are shown, and in which order; everything may be missing.
-
-    Attributes
-    ----------
-    sort : str
-        One of :data:`SORTS`.
-    folder : str
-        One picture at least lies in it.
-    kind, format : str
-    since, until : str
-        Dates, inclusive: one picture at least was taken then.
-    state : str
-        'open' (not decided), 'decided' or empty.
-    """
-
-    sort: str = "bytes"
-    folder: str = ""
-    kind: str = ""
-    format: str = ""
-    since: str = ""
-    until: str = ""
-    state: str = ""
-
-
-def chosen(board: Board, wanted: Wanted, is_settled: Callable[[Found], bool]) -> list[Found]:
-    """Return the groups of a board that are wanted, in the order that is wanted."""
-    some = [each for each in board.groups if _fits(each, wanted)]
-    if wanted.state:
-        some = [each for each in some if is_settled(each) == (wanted.state == "decided")]
-    orders: dict[str, Callable[[Found], Any]] = {
-        "bytes": lambda each: (-each.freed, each.key),
-        "distance": lambda each: (each.weakest, each.key),
-        "size": lambda each: (-len(each.members), each.key),
-        "date": lambda each: (each.taken or "~", each.key),
-    }
-    return sorted(some, key=orders.get(wanted.sort, orders["bytes"]))
-
-
-def _fits(group: Found, wanted: Wanted) -> bool:
-    pictures = [each.picture for each in group.members]
-    folder = wanted.folder.rstrip("/").encode(errors="surrogateescape")
-    return (
-        (not wanted.kind or group.kind == wanted.kind)
-        and (not wanted.format or any(each.format == wanted.format for each in pictures))
-        and (not folder or any(is_inside(each.path, folder) for each in pictures))
-        and (not (wanted.since or wanted.until) or any(_taken(each, wanted) for each in pictures))
-    )
-
-
-def _taken(picture: Picture, wanted: Wanted) -> bool:
-    day = picture.taken[:10]
-    return bool(day) and wanted.since <= day <= (wanted.until or "9999")
+def _kind(members: Sequence[Member], view: str, metric: str) -> str:
+    if len({each.picture.content_hash for each in members}) == 1:
+        return "identical"
+    if len({each.picture.pixel_hash for each in members}) == 1:
+        return "same-pixels"
+    usual = "similar" if metric == "thumb" else "edited"
+    return {"bursts": "same-scene", "similar": "similar"}.get(view, usual)
 
 
 class Boards:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Marks:
     def __init__(self, decided: Decisions, gone: frozenset[bytes]) -> None:
         self.decided, self.gone = decided, gone
         self._about: dict[bytes, list[Decision]] = {}
+        self._away: dict[bytes, bool] = {}
         self._kept_for: set[tuple[bytes, bytes]] = set()
         subjects = [x for each in decided.standing for x in (each.one, each.other) if x]
         self._touched = {each.pixel_hash for each in subjects}
@@ -79,12 +81,18 @@ class Marks:
         own = [each for each in about if each.one.path == picture.path]
         if not own:  # it was moved since, and is the only one of its pixels here
             alike = [x for x in group.members if x.picture.pixel_hash == picture.pixel_hash]
-            own = about if len(alike) == 1 else []
+            own = [each for each in about if len(alike) == 1 and self._is_away(each.one.path)]
         if own:
             return Mark(own[-1].verdict, own[-1].words or "decided")
         if (picture.pixel_hash, picture.path) in self._kept_for:
             return Mark("keep", "another one is removed for it")
         return Mark()
+
+    def _is_away(self, path: bytes) -> bool:
+        """Tell whether a file was moved by others: no decision about it is one about a copy."""
+        if path not in self._away:
+            self._away[path] = path not in self.gone and not os.path.lexists(path)
+        return self._away[path]
 
     def is_settled(self, group: Found) -> bool:
         """Tell whether nothing is left to decide about a group."""

@@ -13,11 +13,10 @@ from annidx.errors import PictureUnreadable
 from annidx.index import Index
 from annidx.model import IGNORED, READABLE
 from annidx.review.suggest import Rules
-from annidx.service.page import acting, asked, board, facts, figures, look
+from annidx.service.page import acting, asked, board, facts, figures, look, order
 from annidx.service.page.asked import Asked
-from annidx.service.page.board import Board, Found
 from annidx.service.page.session import LOGIN, Session
-from annidx.service.page.shared import HEADERS, STATIC, Page
+from annidx.service.page.shared import HEADERS, STATIC, Page, see_other
 from annidx.service.problems import Problem
 from annidx.showing import shown
 
@@ -28,7 +27,7 @@ WAIT_S = 2.0
 CHOICES = {
     "views": board.VIEWS,
     "kinds": board.KINDS,
-    "sorts": board.SORTS,
+    "sorts": order.SORTS,
     "states": asked.STATES,
 }
 
@@ -85,6 +84,10 @@ def _pages(page: Page) -> APIRouter:
     async def overview(request: Request) -> Response:
         return await page.answer(_overview, page, asked.read(request.query_params))
 
+    @routes.get("/review/pairs")
+    async def pairs(request: Request) -> Response:
+        return await page.answer(_first_pair, page, request.query_params)
+
     @routes.get("/review/failures")
     async def failures() -> Response:
         return await page.answer(_failures, page)
@@ -135,7 +138,7 @@ def _overview(page: Page, wanted: Asked) -> Response:
     if made is None:
         return page.html("waiting.html", index=index)
     marks = page.marks()
-    groups = board.chosen(made, wanted.wanted, marks.is_settled)
+    groups = order.chosen(made, wanted.wanted, marks.is_settled)
     pages = max(1, -(-len(groups) // ON_A_PAGE))
     wanted = wanted.on(min(wanted.page, pages))
     part = groups[(wanted.page - 1) * ON_A_PAGE : wanted.page * ON_A_PAGE]
@@ -158,6 +161,20 @@ def _overview(page: Page, wanted: Asked) -> Response:
         settled=settled,
         decided=marks.counts(),
     )
+
+
+def _first_pair(page: Page, given: Mapping[str, str]) -> Response:
+    """Lead to the nearest pair about which something is left to decide."""
+    wanted, index = asked.read({**given, "by": "pairs"}), page.index
+    made = page.boards.of(index, wanted.question, WAIT_S)
+    if made is None:
+        return page.html("waiting.html", index=index)
+    is_settled = page.marks().is_settled
+    some = order.chosen(made, wanted.wanted, is_settled)
+    first = next((each for each in some if not is_settled(each)), None)
+    if first is None:
+        return see_other(f"/review?{wanted.query()}")
+    return see_other(f"/review/group/{first.key}?{wanted.query()}")
 
 
 def _archive(index: Index) -> dict[str, Any]:
@@ -197,7 +214,6 @@ def _group(page: Page, key: int, given: Mapping[str, str]) -> Response:
     by_id = {each.image_id: each for each in group.members}
     left, right = by_id[one], by_id[other]
     seen = page.seen(index, left.picture.path, right.picture.path)
-    before, after, place, count = _around(made, wanted, group)
     return page.html(
         "group.html",
         index=index,
@@ -210,10 +226,7 @@ def _group(page: Page, key: int, given: Mapping[str, str]) -> Response:
         seen=seen,
         apart=marks.are_apart(left, right),
         rows=facts.rows(group.members, _archive(index)["base"], page.details(index, group.members)),
-        before=before,
-        after=after,
-        place=place,
-        count=count,
+        place=order.place_of(made, wanted.wanted, group),
         base=_archive(index)["base"],
         kinds=board.KINDS,
         mode="difference" if given.get("mode") == "difference" and seen else "side",
@@ -227,20 +240,3 @@ def _kept(ids: list[int], verdicts: Mapping[int, Any]) -> int:
 
 def _number(text: str | None, known: list[int], usual: int) -> int:
     return int(text) if text and text.isdecimal() and int(text) in known else usual
-
-
-def _around(
-    made: Board, wanted: Asked, group: Found
-) -> tuple[Found | None, Found | None, int, int]:
-    """Return the groups before and after one, its place from 1, and how many there are.
-
-    Filtered by anything but whether they are decided: else one would vanish under the hand.
-    """
-    some = board.chosen(made, wanted.wanted_whatever_is_decided, lambda _: False)
-    keys = [each.key for each in some]
-    if group.key not in keys:
-        return None, None, 0, len(some)
-    at = keys.index(group.key)
-    before = some[at - 1] if at else None
-    after = some[at + 1] if at + 1 < len(some) else None
-    return before, after, at + 1, len(some)

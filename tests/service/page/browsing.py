@@ -41,6 +41,12 @@ def browsing() -> Iterator[Browser]:
             browser.close()
 
 
+def press(page: Page, key: str) -> None:
+    """Press a key that leads to another page."""
+    with page.expect_navigation():
+        page.keyboard.press(key)
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
     """A review page that is served, what its pages said to the console, and its cookie."""

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 import annidx
 from annidx import decisions
 from annidx.service.page import board
-from tests.service.page.browsing import Review, reviewing
+from tests.service.page.browsing import Review, press, reviewing
 
 
 def tree(photos: Path) -> dict[str, str]:
@@ -37,12 +37,6 @@ def named(hostile: Path) -> Iterator[Review]:
 def plain(shared: Path) -> Iterator[Review]:
     with reviewing(shared) as review:
         yield review
-
-
-def press(page: Page, key: str) -> None:
-    """Press a key that leads to another page."""
-    with page.expect_navigation():
-        page.keyboard.press(key)
 
 
 def test_a_whole_review_by_keys(browser: Browser, archive: Path) -> None:
