@@ -14,7 +14,8 @@ from annidx.review import apply, deciding, plan, undo
 from annidx.review.journal import journals
 from annidx.review.planned import Plan
 from annidx.service.page import asked, order
-from annidx.service.page.board import Found
+from annidx.service.page.asked import Asked
+from annidx.service.page.board import Board, Found
 from annidx.service.page.shared import Page, name_of, see_other
 from annidx.service.problems import Problem
 from annidx.showing import shown
@@ -68,7 +69,7 @@ def _decide(page: Page, fields: Mapping[str, str]) -> Response:
         return see_other(_back(fields))
     key = _whole(fields, "key")
     wanted = asked.read(dict(parse_qsl(fields.get("query", ""))))
-    made = page.boards.of(index, wanted.question, 30.0)
+    made = page.board(index, wanted.question, 30.0)
     group = made.by_key.get(key) if made else None
     if made is None or group is None:
         raise Problem(409, "The index was built anew: go back to the overview.")
@@ -79,11 +80,20 @@ def _decide(page: Page, fields: Mapping[str, str]) -> Response:
         page.say(shown(str(error)))
         return see_other(_back(fields))
     page.say(words)
-    marks = page.marks()
-    if not marks.is_settled(group):
-        return see_other(_back(fields))
-    after = order.next_open(made, wanted.wanted, key, marks.is_settled)
-    return see_other(_back({**fields, "key": str(after.key if after else key)}))
+    return see_other(_onward(page, made, wanted, group, fields))
+
+
+def _onward(
+    page: Page, before: Board, wanted: Asked, group: Found, fields: Mapping[str, str]
+) -> str:
+    """Return where to go after a decision: on, when nothing is left to decide about the group."""
+    marks, now = page.marks(), page.board(page.index, wanted.question, 30.0)
+    still = now.by_key.get(group.key) if now else None
+    if still is not None and not marks.is_settled(still):
+        return _back(fields)
+    after = order.next_open(before, wanted.wanted, group.key, marks.is_settled)
+    goal = after or still
+    return _back({**fields, "key": str(goal.key) if goal else ""})
 
 
 def _decided(page: Page, index: Index, group: Found, what: str, chosen: Sequence[bytes]) -> str:

@@ -101,6 +101,8 @@ class Board:
     limit : float
         The cutoff in their unit.
     by_chance : bool
+    left : int
+        Pictures that are in no group any more: see :mod:`annidx.service.page.parting`.
     """
 
     index: Index
@@ -110,6 +112,7 @@ class Board:
     keys: npt.NDArray[np.float64]
     limit: float
     by_chance: bool
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,10 @@ ON_A_PAGE = 48
 MOST_FAILURES = 500
 WAIT_S = 2.0
 """A page that is not ready by then says so, and asks again."""
+_NO_GROUP = (
+    "There is no such group any more: its pictures were decided to be no duplicates, or the index "
+    "was built anew."
+)
 CHOICES = {
     "views": board.VIEWS,
     "kinds": board.KINDS,
@@ -134,7 +138,7 @@ def _difference(page: Page, one: int, other: int) -> bytes:
 
 def _overview(page: Page, wanted: Asked) -> Response:
     index = page.index
-    made = page.boards.of(index, wanted.question, WAIT_S)
+    made = page.board(index, wanted.question, WAIT_S)
     if made is None:
         return page.html("waiting.html", index=index)
     marks = page.marks()
@@ -166,7 +170,7 @@ def _overview(page: Page, wanted: Asked) -> Response:
 def _first_pair(page: Page, given: Mapping[str, str]) -> Response:
     """Lead to the nearest pair about which something is left to decide."""
     wanted, index = asked.read({**given, "by": "pairs"}), page.index
-    made = page.boards.of(index, wanted.question, WAIT_S)
+    made = page.board(index, wanted.question, WAIT_S)
     if made is None:
         return page.html("waiting.html", index=index)
     is_settled = page.marks().is_settled
@@ -196,12 +200,12 @@ def _failures(page: Page) -> Response:
 def _group(page: Page, key: int, given: Mapping[str, str]) -> Response:
     wanted = asked.read(given)
     index = page.index
-    made = page.boards.of(index, wanted.question, 30.0)
+    made = page.board(index, wanted.question, 30.0)
     if made is None:
         return page.html("waiting.html", index=index)
     group = made.by_key.get(key)
     if group is None:
-        raise Problem(404, "There is no such group any more: the index was built anew.")
+        raise Problem(404, _NO_GROUP)
     marks = page.marks()
     verdicts = marks.of(group)
     suggested = page.suggestion(index, group)

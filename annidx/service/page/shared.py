@@ -23,9 +23,9 @@ from annidx.review.pictures import Picture
 from annidx.review.planned import Plan
 from annidx.review.suggest import Rules
 from annidx.service.holder import Held
-from annidx.service.page import look
-from annidx.service.page.board import Boards, Found, Member
-from annidx.service.page.marks import Latest, Suggestion
+from annidx.service.page import look, parting
+from annidx.service.page.board import Board, Boards, Found, Member, Question
+from annidx.service.page.marks import Latest, Marks, Suggestion
 from annidx.service.page.session import Session
 from annidx.service.problems import Problem
 from annidx.service.running import Service
@@ -72,6 +72,7 @@ class Page:
         self._seen: OrderedDict[tuple[int, bytes, bytes], look.Seen | None] = OrderedDict()
         self._looked: OrderedDict[tuple[int, tuple[int, ...]], list[Picture]] = OrderedDict()
         self._details: OrderedDict[tuple[bytes, bytes], Details] = OrderedDict()
+        self._parted: tuple[Board, Marks, Board] | None = None
         self._said = ""
         self._templates = templates()
 
@@ -84,6 +85,16 @@ class Page:
     def index(self) -> Index:
         """Its newest snapshot."""
         return self.held.index
+
+    def board(self, index: Index, asked: Question, wait_s: float) -> Board | None:
+        """Return the groups of a question as they are by now; None when they are being made."""
+        made, marks = self.boards.of(index, asked, wait_s), self.marks()
+        if made is None:
+            return None
+        known = self._parted
+        if known is None or known[0] is not made or known[1] is not marks:
+            self._parted = known = made, marks, parting.parted(made, marks)
+        return known[2]
 
     def say(self, words: str) -> None:
         """Have the next page say something."""
