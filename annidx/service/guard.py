@@ -21,9 +21,14 @@ from annidx.service import problems
 from annidx.service.problems import Problem
 from annidx.service.settings import Settings, is_loopback
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/review/login"})
-"""Probes of a supervisor, which has no token: they say yes or no and name no picture; and where a
-one-time link is given for the cookie of the review page."""
+OPEN_PATHS = frozenset(
+    {
+        *("/livez", "/readyz", "/review/login"),
+        *("/review/static/page.css", "/review/static/icon.svg"),
+    }
+)
+"""Probes of a supervisor, which has no token: they say yes or no and name no picture; where a
+one-time link is given for the cookie of the review page; how a page looks that refuses."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -15,8 +15,9 @@ from annidx.model import IGNORED, READABLE
 from annidx.review.suggest import Rules
 from annidx.service.page import acting, asked, board, facts, figures, look, order
 from annidx.service.page.asked import Asked
+from annidx.service.page.refused import Readable
 from annidx.service.page.session import LOGIN, Session
-from annidx.service.page.shared import HEADERS, STATIC, Page, see_other
+from annidx.service.page.shared import HEADERS, STATIC, Page, see_other, templates
 from annidx.service.problems import Problem
 from annidx.showing import shown
 
@@ -51,6 +52,8 @@ def install(app: FastAPI, session: Session, rules: Rules) -> None:
     page = Page(app.state.service, session, rules)
     for module in (_entrance(page), _pages(page), acting.router(page)):
         app.include_router(module)
+    refusal = templates().get_template("refused.html").render().encode()
+    app.add_middleware(Readable, refusal, HEADERS)
 
 
 def _entrance(page: Page) -> APIRouter:

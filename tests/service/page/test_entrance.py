@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.service.page.browsing import Review, reviewing
-from tests.service.serving import until
+from tests.service.serving import problem, until
 
 
 @pytest.fixture
@@ -43,6 +43,39 @@ def test_nothing_is_shown_without_the_cookie(review: Review) -> None:
             assert stranger.get(path).status_code == 401, path
         stranger.cookies.set(review.session.cookie, "guess")
         assert stranger.get("/review").status_code == 401
+
+
+def test_a_browser_is_told_what_to_do_and_a_program_gets_a_problem(review: Review) -> None:
+    with client(review) as stranger:
+        for path in ("/review", "/review/group/1", "/v1/images/1"):
+            answer = stranger.get(path, headers={"accept": "text/html,*/*;q=0.8"})
+            assert answer.status_code == 401
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+            assert "script-src 'self'" in answer.headers["content-security-policy"]
+            assert "annidx review" in answer.text
+            assert review.session.link not in answer.text
+            problem(stranger.get(path, headers={"accept": "application/json"}), 401)
+            problem(stranger.get(path), 401)
+        page = {"accept": "text/html"}
+        assert stranger.head("/review", headers=page).text == ""
+        assert stranger.post("/review/decide", headers=page).status_code == 401
+        assert "not logged in" in stranger.post("/review/decide", headers=page).text
+        assert stranger.get("/review/static/page.css").status_code == 200
+        assert stranger.get("/review/static/../plan").status_code == 401
+        assert stranger.get("/review/static/page.js").status_code == 401
+        assert stranger.get("/review/login", headers=page).status_code == 403
+    with entered(review) as own:
+        assert own.get("/review/group/999999", headers=page).status_code == 404
+
+
+def test_the_refusal_fits_a_phone(browser: Browser, review: Review) -> None:
+    page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
+    page.on("console", lambda each: review.complaints.append(each.text))
+    page.goto(review.base + "/review")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate("getComputedStyle(document.querySelector('.bar')).display") == "flex"
+    told = [each for each in review.complaints if "401" not in each]
+    assert told == []
 
 
 def test_a_stolen_link_is_refused(review: Review) -> None:
