@@ -116,6 +116,37 @@ def test_looking_closely(browser: Browser, plain: Review) -> None:
     assert plain.complaints == []
 
 
+def dragged(page: Page, share: float) -> None:
+    """Drag the cutoff to a share of the width of the histogram, and wait for its groups."""
+    page.locator(".histogram .cut").scroll_into_view_if_needed()
+    drawing, cut = (page.locator(f".histogram {each}") for each in ("svg", ".cut .grip"))
+    whole, grip = drawing.bounding_box(), cut.bounding_box()
+    assert whole is not None
+    assert grip is not None
+    y = grip["y"] + grip["height"] / 2
+    page.mouse.move(grip["x"] + grip["width"] / 2, y)
+    page.mouse.down()
+    with page.expect_navigation():
+        page.mouse.move(whole["x"] + share * whole["width"], y, steps=8)
+        page.mouse.up()
+    page.wait_for_selector(".cards")
+
+
+def test_the_cutoff_is_dragged(browser: Browser, plain: Review) -> None:
+    page = plain.enter(browser.new_context(viewport={"width": 1280, "height": 900}))
+    usual = page.locator(".what").all_inner_texts()
+    dragged(page, 0.02)  # only what is as near as the nearest
+    assert float(page.input_value("[name=cutoff]")) < 1e-9
+    expect(page.locator("h2").first).to_contain_text("2 groups")
+    fewer = page.locator(".what").all_inner_texts()
+    assert all(each.startswith("3 pictures") for each in usual)
+    assert sum(each.startswith("2 pictures") for each in fewer) > 0
+    dragged(page, 0.98)
+    assert float(page.input_value("[name=cutoff]")) > 1
+    assert page.locator(".what").all_inner_texts() == usual
+    assert plain.complaints == []
+
+
 def test_hostile_names_are_text(browser: Browser, named: Review) -> None:
     page = named.enter(browser.new_context())
     count = page.locator(".card").count()
