@@ -134,6 +134,8 @@ class Page:
 
     def suggestion(self, index: Index, group: Found) -> Suggestion | None:
         """Return which picture of a group is suggested to be kept; looked at once, then kept."""
+        if group.kind != "edited":  # copies have the same laid over them, others no suggestion
+            return self.marks().suggestion(group, self.rules)
         key = index.manifest.number, tuple(each.image_id for each in group.members)
         if key not in self._looked:
             pictures = [each.picture for each in group.members]

@@ -43,7 +43,7 @@ def test_pair_after_pair_by_keys(browser: Browser, archive: Path) -> None:
     index = archive.parent / "index"
     with reviewing(index) as review:
         page = review.enter(browser.new_context())
-        press(page, "n")
+        press(page, "t")
         page.wait_for_selector(".pane")
         expect(page.locator(".bar nav")).to_contain_text("1 of 6")
         first = names(page)

@@ -84,7 +84,7 @@ def test_a_picture_told_apart_from_all_others_leaves(browser: Browser, archive: 
         expect(page.locator(".left")).to_contain_text("1 picture left its group")
         assert sorted(sizes.all_inner_texts()) == ["2 pictures", "3 pictures"]
         assert "identical bytes" in page.locator(".tag.identical").inner_text().lower()
-        press(page, "n")  # pair after pair
+        press(page, "t")  # pair after pair
         page.wait_for_selector(".pane")
         expect(page.locator(".bar nav")).to_contain_text("1 of 4")
         assert review.complaints == []
