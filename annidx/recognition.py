@@ -302,9 +302,7 @@ class Recognition:
             return measured
         live = np.flatnonzero(self._snapshot.pictures.live)
         sample = recalls.sampled(live, CLASSED)
-        archive = self.archive
-        found = classes(archive.grays.take(sample), archive.thumbs.take(sample))
-        return Chance.beforehand(found, len(live))
+        return Chance.beforehand(self.archive.classes(sample), len(live))
 
     def chances(
         self, found: Sightings, limits: Limits, asked: Pictures | None = None
@@ -323,15 +321,16 @@ class Recognition:
         """
         if found.looks is None:
             return np.full(len(found), np.inf), found
-        rows, others = np.unique(found.other, return_inverse=True)
-        owners, ones = np.unique(found.one, return_inverse=True)
-        second = self.archive.take(rows)
-        first = self.archive.take(owners) if asked is None else asked.at(owners)
+        if asked is None:
+            own = self.archive.classes(found.one)
+        else:
+            owners, ones = np.unique(found.one, return_inverse=True)
+            own = classes(asked.grays[owners])[ones]
         looks = found.looks
         seen = (
             *(looks.scores, looks.structures, found.distances),
-            classes(first.grays, first.thumbs)[ones],
-            classes(second.grays, second.thumbs)[others],
+            own,
+            self.archive.classes(found.other),
         )
         chances = limits.model.chance(*seen, pictures=limits.pictures)
         return chances, replace(found, extrapolated=limits.model.extrapolated(*seen))

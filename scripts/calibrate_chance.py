@@ -29,7 +29,7 @@ import numpy.typing as npt
 from annidx import cli
 from annidx.engines import Engines
 from annidx.search import recognise
-from annidx.search.chance import CLASSES, PAIRS, classes, pairs_of, proofs, strengths
+from annidx.search.chance import CLASSES, PAIRS, pairs_of, proofs, strengths
 from annidx.search.tails import LEAST, scale_of
 from annidx.store.snapshot import current
 from scripts.accuracy_truth import Truth, read
@@ -100,7 +100,7 @@ def measured(folder: Path, index: Path) -> Iterator[Measured]:
     paths = [path.decode() for path in snapshot.paths(every)]
     number = np.array([truth.number.get(path, -1) for path in paths])
     rows = every[archive.prints.live & (number >= 0)]
-    told = classes(archive.grays.take(every), archive.thumbs.take(every))
+    told = archive.classes(every)
     roles = np.unique([each.role for each in truth.pictures], return_inverse=True)[1]
     photos = np.array([each.role == "photo" for each in truth.pictures])
     families = np.where(photos, len(roles) + np.arange(len(roles)), roles)

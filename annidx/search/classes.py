@@ -23,13 +23,12 @@ PAIRS = tuple(combinations_with_replacement(range(len(CLASSES)), 2))
 """Pairs of classes, the smaller number first; a model has a tail for each."""
 
 
-def classes(grays: Stored, thumbs: Stored) -> Classes:
-    """Tell classes of pictures apart by what is stored of them.
+def classes(grays: Stored) -> Classes:
+    """Tell classes of pictures apart by what is stored of them; colour tells them apart no better.
 
     Parameters
     ----------
     grays : (n, 4096) uint8
-    thumbs : (n, 1200) uint8
 
     Returns
     -------
@@ -40,7 +39,6 @@ def classes(grays: Stored, thumbs: Stored) -> Classes:
         the rest is fine and faint. 'plain': of less than 450, or less than a quarter of 8 x 8
         blocks deviates by over 6 levels: unrelated ones may look the same; a square is a square.
     """
-    del thumbs  # colour tells screenshots and drawings apart no better
     found = np.zeros(len(grays), np.int8)
     for start in range(0, len(grays), 256):
         part = slice(start, start + 256)

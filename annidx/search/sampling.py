@@ -8,7 +8,7 @@ import numpy as np
 
 from annidx.search import recognise
 from annidx.search.calibration import Sample, fit
-from annidx.search.chance import Chance, classes
+from annidx.search.chance import Chance
 from annidx.search.recognise import Archive
 from annidx.search.sightings import Sightings, none, together
 from annidx.search.vectors import Rows
@@ -73,7 +73,7 @@ def _compared(
 
 def _sample(archive: Archive, rows: Rows, found: Sightings) -> Sample:
     every, at = np.unique(np.concatenate([rows, found.one, found.other]), return_inverse=True)
-    told = classes(archive.grays.take(every), archive.thumbs.take(every))[at]
+    told = archive.classes(every)[at]
     own, one, other = np.split(told, [len(rows), len(rows) + len(found)])
     looks = found.looks
     nothing = np.zeros(0, np.float32)
