@@ -42,6 +42,8 @@ NODES = recalls.nodes_for(FINGERPRINT.nearest or 0)
 """So many nodes of a graph are taken for each variant at first."""
 FIRST = 24
 """So many pictures are taken of what a graph finds at first."""
+FURTHER = 100.0
+"""A match within so many times the chance that is asked for may have others behind it."""
 MOST_FILTERED = 0.5
 """Of what a graph finds, so much must be wanted at least."""
 SCAN_S, GRAPH_S, LOAD_S = 2.5e-9, 1.5e-4, 3e-6
@@ -130,10 +132,14 @@ class Recognition:
         graph_s = variants * GRAPH_S + (0 if self._is_loaded else self._nodes * LOAD_S)
         return "graph" if choice == "graph" or graph_s < scan_s else "exact"
 
-    def _cast(self, engine: Engine) -> recognise.Cast:
-        """Return what finds candidates."""
+    def _cast(self, engine: Engine, limits: Limits) -> recognise.Cast:
+        """Return what finds candidates, and tells whether to look on."""
+
+        def judge(found: Sightings, asked: Pictures | None) -> Flags:
+            return self.chances(found, limits, asked)[0] <= FURTHER * limits.chance
+
         if engine == "exact":
-            return recognise.SCAN
+            return replace(recognise.SCAN, judge=judge)
         placed, tail = self._load()
         self._is_loaded = True
 
@@ -145,7 +151,7 @@ class Recognition:
                 count=NODES if most <= FIRST else most,
             )
 
-        return recognise.Cast(caught, FIRST)
+        return recognise.Cast(caught, FIRST, judge)
 
     @cached_property
     def wholes(self) -> Vectors:
@@ -182,7 +188,7 @@ class Recognition:
             Only these rows are to be found.
         """
         archive = self.archive if among is None else self.archive.only(among)
-        cast, asked = self._cast(engine), _pictures(stored)
+        cast, asked = self._cast(engine, limits), _pictures(stored)
         own = keys(np.frombuffer(b"".join(pixels), np.uint8).reshape(len(stored), -1))
         found = recognise.of_pictures(archive, asked, views=views, keys=own, cast=cast)
         chances, found = self.chances(found, limits, asked)
@@ -219,7 +225,7 @@ class Recognition:
             sure = replace(equal(one, other), extrapolated=np.zeros(len(one), np.bool_))
             yield RowPairs(one, other, np.zeros(len(one)), sure)
         known: set[int] = set()
-        cast = self._cast(engine)
+        cast = self._cast(engine, limits)
         for found in recognise.of_rows(archive, asked, views=views, cast=cast, progress=progress):
             chances, part = self.chances(found, limits)
             kept = (chances <= limits.chance) & (part.distances <= limits.distance)
@@ -257,7 +263,7 @@ class Recognition:
 
     def _matched(self, rows: Rows, asked: Pictures, limits: Limits, engine: Engine) -> list[Hits]:
         """Return what matches some rows, but for their copies."""
-        cast = self._cast(engine)
+        cast = self._cast(engine, limits)
         found = recognise.of_pictures(self.archive, asked, views="default", cast=cast)
         chances, found = self.chances(found, limits, asked)
         stands = self.archive.copies.stands

@@ -30,11 +30,11 @@ ROUNDS = (8, 24, 72, 256)
 """So many of the nearest are looked at; more, where one of the first or a third of those looked at
 last matched well, and then four times as many each time. Of 700 edits among 100,000 pictures the
 original is one of the nearest 8 for .976, of 24 for .977, of 256 for .986."""
-WELL = 0.75
-"""Pieces of one photo reach FLOOR by the hundred; that many further looks would find no edits."""
-HOLDS = 6.0
-"""What holds fewer independent values matches well by the hundred, too, and proves next to nothing:
-9 in 10 that match well among made pictures of drawings, 3 in 121 of those within chance 1."""
+CHEAP = 72
+"""Beyond so many, what matches is judged by chance: receipts score well by the hundred."""
+WELL, HOLDS = 0.75, 6.0
+"""Score and independent values of what matches well before. Pieces of one photo reach FLOOR by the
+hundred, drawings that hold less WELL; further looks would find no edits."""
 FLOOR = 0.5
 """Scores below are no match of anything; 99 in 100 unrelated candidates have one."""
 
@@ -113,6 +113,14 @@ class Pictures:
         return np.asarray(every[np.arange(len(there)), last], np.float32)
 
 
+def matches_well(found: Sightings, asked: Pictures | None = None) -> Flags:
+    """Judge by the scores alone, (m,) bool."""
+    del asked
+    if found.looks is None:
+        return np.zeros(len(found), np.bool_)
+    return (found.looks.scores >= WELL) & (found.looks.structures >= HOLDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Cast:
     """What finds the pictures near to variants.
@@ -124,10 +132,14 @@ class Cast:
         have at most.
     first : int
         So many are asked for at first, where each more takes time.
+    judge : callable
+        Tells which sightings are matches, (m,) bool: a search looks on for as long as a third of
+        the last are. Takes sightings and the pictures that their `one` counts, None for rows.
     """
 
     caught: Callable[[Vectors, Stored, Rows, int], Caught]
     first: int = ROUNDS[-1]
+    judge: Callable[[Sightings, Pictures | None], Flags] = matches_well
 
 
 def _scanned(vectors: Vectors, codes: Stored, owners: Rows, most: int) -> Caught:
@@ -260,13 +272,22 @@ class _Search:
             matched = _looked(self._archive, self._asked, part, self._floor)
             looked.append(part)
             found.append(matched)
-            going &= self._counts(_well(matched), known) >= ((most - done) / 3 if done else 1)
+            if most < CHEAP:
+                matched = matched.where(matches_well(matched))
+            else:
+                matched = self._matches(matched)
+            going &= self._counts(matched, known) >= ((most - done) / 3 if done else 1)
             if not going.any():
                 break
             done = most
         if self._before is not None and self._rows is not None:
-            self._before.add(self._rows, together(looked), _well(together(found)))
+            self._before.add(self._rows, together(looked), self._matches(together(found)))
         return together(found)
+
+    def _matches(self, found: Sightings) -> Sightings:
+        if self._rows is None:
+            return found.where(self._cast.judge(found, self._asked))
+        return found.where(self._cast.judge(replace(found, one=self._rows[found.one]), None))
 
     def _places(self, rows: Rows) -> Rows:
         """Return which of the pictures asked some rows are, -1 for none."""
@@ -327,12 +348,6 @@ class _Search:
         # A point of the row's frame, in its view, in the picture's view, in the picture's frame.
         maps = composed(composed(inner, tried.maps[found.variants]), inverse(outer))
         return Sightings(which[owners], found.rows, found.distances, maps)
-
-
-def _well(found: Sightings) -> Sightings:
-    if found.looks is None:
-        return found
-    return found.where((found.looks.scores >= WELL) & (found.looks.structures >= HOLDS))
 
 
 def _looked(archive: Archive, asked: Pictures, caught: Sightings, floor: float) -> Sightings:

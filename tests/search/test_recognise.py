@@ -17,7 +17,7 @@ from annidx.search import net, recognise, views
 from annidx.search.copies import Copies, Keys
 from annidx.search.recognise import Archive, Pictures
 from annidx.search.sightings import Sightings, equal, none, together
-from annidx.search.vectors import Stored, Vectors, distances
+from annidx.search.vectors import Flags, Stored, Vectors, distances
 from tests.images.pictures import photo
 
 NAMES = (FINGERPRINT.name, GRAY64.name, THUMB.name)
@@ -190,6 +190,25 @@ def test_more_is_looked_at_as_long_as_it_matches(monkeypatch: pytest.MonkeyPatch
     assert len(found) == 20 * 19 / 2
     hits = recognise.of_pictures(archive_of(some), some.at(everything[:1]), views="fast", floor=0.9)
     assert sorted(hits.other) == list(range(20))
+
+
+def test_nothing_more_is_looked_at_for_what_is_judged_to_be_no_match(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recognise, "ROUNDS", (2, 5, 9))
+    monkeypatch.setattr(recognise, "CHEAP", 5)
+    some = pictures([made(1)] * 20)
+    judged: list[int] = []
+
+    def judge(found: Sightings, asked: Pictures | None) -> Flags:
+        assert asked is not None
+        judged.append(len(found))
+        return np.zeros(len(found), np.bool_)
+
+    cast = replace(recognise.SCAN, judge=judge)
+    hits = recognise.of_pictures(archive_of(some), some.at(np.arange(2)), views="fast", cast=cast)
+    assert judged == [6]  # the three after the first two of both, which score well
+    assert len(hits) == 10
 
 
 def test_scores_do_not_depend_on_who_asks(stored: Pictures, archive: Archive) -> None:
