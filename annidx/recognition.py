@@ -46,7 +46,7 @@ FURTHER = 100.0
 """A match within so many times the chance that is asked for may have others behind it."""
 MOST_FILTERED = 0.5
 """Of what a graph finds, so much must be wanted at least."""
-SCAN_S, GRAPH_S, LOAD_S = 2.5e-9, 1.5e-4, 3e-6
+SCAN_S, GRAPH_S, LOAD_S = 1.1e-8, 1.5e-4, 5e-7
 """CPU seconds: to compare a variant with a slot, to ask a graph for one, to load a node."""
 
 

@@ -130,14 +130,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=natural,
         metavar="N",
-        help="requests that are worked on at a time (default: one for each CPU)",
+        help="requests that are worked on at a time (default: one for each CPU but one)",
     )
     limits.add_argument(
         "--waiting",
         type=whole_number,
-        default=6,
+        default=4,
         metavar="N",
-        help="so many more may wait; beyond, they are told to come back: 503 (default 6)",
+        help="so many more may wait; beyond, they are told to come back: 503 (default 4)",
     )
 
 

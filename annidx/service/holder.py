@@ -191,9 +191,17 @@ def _since(moment: float) -> float:
 
 
 def _warm(opened: Index) -> None:
-    """Ask a first query, so that graphs and columns are in memory before anybody waits for them."""
+    """Ask first queries, so that graphs and columns are in memory before anybody waits for them.
+
+    Of all graphs: a single query would rather compare all than load one, and so would the next.
+    """
+    graphs = {each.metric for each in opened.manifest.graphs}
     for image_id in opened.picture_ids()[:1].tolist():
-        opened.query(opened.picture(image_id))
+        picture = opened.picture(image_id)
+        opened.query(picture)
+        for metric in graphs:
+            if opened.engines.usable_graphs(metric):
+                opened.query(picture, metric=metric, engine="graph")
 
 
 class Holder:

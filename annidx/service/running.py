@@ -14,6 +14,7 @@ from starlette.responses import Response
 from annidx.fields import match_fields
 from annidx.found import Answer, Match, Matches
 from annidx.images.decode import Limits
+from annidx.native import processors
 from annidx.service.decoding import Decoders, decode
 from annidx.service.gathering import Gathered
 from annidx.service.holder import Held, Holder
@@ -57,7 +58,7 @@ class Service:
         self.joins = Pool(1, 1, TooMany)
         self.receiving = Places(MOST_RECEIVING)
         limits = Limits(pixels=told.max_pixels, memory=told.decode_bytes)
-        self.decoders = Decoders(told.workers, limits, told.decode_s, self.decode)
+        self.decoders = Decoders(processors(), limits, told.decode_s, self.decode)
 
     def thresholds(self, held: Held) -> Thresholds:
         """Return the thresholds of an index, pinned when they are first asked for."""
