@@ -42,7 +42,8 @@ def browsing() -> Iterator[Browser]:
 
 
 def press(page: Page, key: str) -> None:
-    """Press a key that leads to another page."""
+    """Press a key that leads to another page, once the script listens to this one's."""
+    page.wait_for_load_state()
     with page.expect_navigation():
         page.keyboard.press(key)
 

@@ -95,7 +95,8 @@ def test_a_pair_told_apart_goes_and_comes_back(browser: Browser, tmp_path: Path)
         save(tmp_path / "photos" / name, photo(0, (320, 240)).resize(size))
     with reviewing(built(tmp_path / "photos")) as review:
         page = review.enter(browser.new_context())
-        page.click(".card")
+        with page.expect_navigation():
+            page.click(".card")
         press(page, "n")
         expect(page.locator(".said")).to_contain_text("no duplicates")
         expect(page.locator(".figures")).to_contain_text("0 groups")
