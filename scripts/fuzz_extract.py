@@ -126,6 +126,8 @@ class Fuzzer:
     timeout_s: float = 10.0
     report: Report = field(default_factory=Report)
     waiting: deque[extract.Task] = field(default_factory=deque)  # in the order of their results
+    # Workers that somebody else in this process had started before: a test's service, say.
+    others: frozenset[int] = field(default_factory=lambda: frozenset(worker_processes()))
 
     def run(
         self, *, seconds: float = float("inf"), files: int | None = None, hang_s: float = 0.0
@@ -201,17 +203,21 @@ class Fuzzer:
 
     def measure(self) -> None:
         """Note the memory of this process and of its workers."""
-        for pid in (os.getpid(), *worker_processes()):
+        for pid in (os.getpid(), *self.own()):
             with suppress(OSError):  # ended meanwhile
                 series = self.report.memory.setdefault(pid, [])
                 series.append((self.report.files, resident_mb(pid)))
 
+    def own(self) -> list[int]:
+        """Return the workers that are ours."""
+        return [pid for pid in worker_processes() if pid not in self.others]
+
     def left_behind(self, open_before: int) -> list[str]:
         """Tell of processes, files and open descriptors that should be gone."""
         until = time.monotonic() + 5
-        while worker_processes() and time.monotonic() < until:
+        while self.own() and time.monotonic() < until:
             time.sleep(0.1)
-        found = [f"worker process {pid} is left behind" for pid in worker_processes()]
+        found = [f"worker process {pid} is left behind" for pid in self.own()]
         asked = {os.fsdecode(task.file.path) for task in self.waiting}
         names = {path.name for path in self.folder.iterdir()} - asked
         # The fork server's socket lies in one of these until the interpreter ends.
